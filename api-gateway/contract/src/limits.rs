@@ -1,0 +1,26 @@
+//! Every limit of the HTTP interface, in one place.
+
+/// Most bytes of a body, except for lists.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a list of products or stock receipts.
+pub const LIST_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Most lines of an order.
+pub const ORDER_LINES_MAX: usize = 200;
+/// Most entries of a list of products, receipts or SKUs.
+pub const LIST_ENTRIES_MAX: usize = 1_000;
+/// Largest price of one unit, in minor units.
+pub const PRICE_MINOR_MAX: i64 = 1_000_000_000;
+/// Largest number of units of one receipt.
+pub const STOCK_UNITS_MAX: u32 = 1_000_000_000;
+/// Longest product name, in characters.
+pub const NAME_CHARACTERS_MAX: usize = 200;
+/// Longest category or brand, in characters.
+pub const LABEL_CHARACTERS_MAX: usize = 100;
+/// Orders on a page that does not say how many.
+pub const ORDERS_PAGE_DEFAULT: u32 = 20;
+/// Most orders on a page.
+pub const ORDERS_PAGE_MAX: u32 = 100;
+/// Products on a page that does not say how many.
+pub const PRODUCTS_PAGE_DEFAULT: u32 = 100;
+/// Most products on a page.
+pub const PRODUCTS_PAGE_MAX: u32 = 1_000;
