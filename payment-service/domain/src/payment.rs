@@ -1,0 +1,108 @@
+use serde::{Deserialize, Serialize};
+use values::Money;
+
+use crate::{Cause, Event, Fact, Step};
+
+/// What is certain about the payment of one order: the fold of its published events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "payment", rename_all = "snake_case")]
+pub enum Payment {
+    /// Nothing is published yet; something may have been asked for.
+    #[default]
+    None,
+    /// An amount is set aside.
+    Authorized {
+        /// The amount.
+        amount: Money,
+    },
+    /// An amount is set aside and the capture died. Only a void can follow.
+    CaptureFailed {
+        /// The amount set aside.
+        amount: Money,
+    },
+    /// There is no authorisation and there will be none.
+    Declined {
+        /// Why, as a stable code.
+        code: String,
+        /// The messages that were told so, none of them twice.
+        told: Vec<Cause>,
+    },
+    /// The money is taken.
+    Captured {
+        /// What had been set aside.
+        authorized: Money,
+        /// What was taken.
+        captured: Money,
+    },
+    /// Undone before anything was taken.
+    Voided {
+        /// What had been set aside, if anything.
+        authorized: Option<Money>,
+    },
+    /// Undone after it was taken.
+    Refunded {
+        /// What had been set aside.
+        authorized: Money,
+        /// What was taken, and given back.
+        captured: Money,
+    },
+}
+
+impl Payment {
+    /// Whether the undo was answered: nothing changes a payment after that.
+    #[must_use]
+    pub const fn is_undone(&self) -> bool {
+        match self {
+            Self::Voided { .. } | Self::Refunded { .. } => true,
+            Self::None | Self::Authorized { .. } | Self::CaptureFailed { .. } | Self::Declined { .. } | Self::Captured { .. } => false,
+        }
+    }
+
+    /// What is set aside right now.
+    #[must_use]
+    pub const fn open_authorization(&self) -> Option<Money> {
+        match self {
+            Self::Authorized { amount } | Self::CaptureFailed { amount } => Some(*amount),
+            Self::None | Self::Declined { .. } | Self::Captured { .. } | Self::Voided { .. } | Self::Refunded { .. } => None,
+        }
+    }
+}
+
+/// The state after `fact`. Total: any stored history replays; what no decision publishes changes nothing.
+#[must_use]
+pub fn evolve(state: Payment, fact: &Fact) -> Payment {
+    let Fact { cause, event } = fact;
+    match (state, event) {
+        (Payment::None, Event::Authorized { amount }) => Payment::Authorized { amount: *amount },
+        (Payment::Authorized { amount }, Event::Captured { amount: captured }) => {
+            Payment::Captured { authorized: amount, captured: *captured }
+        }
+        (Payment::Authorized { amount }, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => {
+            Payment::CaptureFailed { amount }
+        }
+        (Payment::None, Event::Declined { code }) => Payment::Declined { code: code.clone(), told: vec![*cause] },
+        (Payment::None, Event::StepFailed { step, code }) if step == Step::Authorize.as_str() => {
+            Payment::Declined { code: code.clone(), told: vec![*cause] }
+        }
+        (Payment::Declined { code, mut told }, Event::Declined { .. }) => {
+            if !told.contains(cause) {
+                told.push(*cause);
+            }
+            Payment::Declined { code, told }
+        }
+        (Payment::Captured { authorized, captured }, Event::Refunded { .. }) => Payment::Refunded { authorized, captured },
+        (
+            state @ (Payment::None | Payment::Declined { .. } | Payment::Authorized { .. } | Payment::CaptureFailed { .. }),
+            Event::Voided,
+        ) => Payment::Voided { authorized: state.open_authorization() },
+        (
+            state,
+            Event::Authorized { .. }
+            | Event::Captured { .. }
+            | Event::Declined { .. }
+            | Event::Voided
+            | Event::Refunded { .. }
+            | Event::StepFailed { .. },
+        ) => state,
+    }
+}
