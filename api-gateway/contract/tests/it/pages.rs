@@ -1,0 +1,56 @@
+use contract::{Code, OrderCursor, PageQuery};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+fn refused(query: &str) -> Code {
+    PageQuery::products(query).unwrap_err().code()
+}
+
+#[test]
+fn limit_and_after_are_optional_and_bounded() {
+    assert_eq!(PageQuery::products("").unwrap(), PageQuery { limit: 100, after: None });
+    assert_eq!(PageQuery::orders("after=&limit=").unwrap_err().code(), Code::LimitOutOfRange);
+    assert_eq!(PageQuery::products("after=&limit=5").unwrap(), PageQuery { limit: 5, after: None });
+    assert_eq!(PageQuery::products("limit=1000&after=a%2Db").unwrap(), PageQuery { limit: 1000, after: Some("a-b".to_owned()) });
+    for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=1.5", "limit=99999999999999999999"] {
+        assert_eq!(refused(query), Code::LimitOutOfRange, "{query}");
+    }
+    for query in ["limits=5", "limit=5&limit=6", "after=a&after=b", "offset=3"] {
+        assert_eq!(refused(query), Code::InvalidQuery, "{query}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_cursor_round_trips(micros in -60_000_000_000_000_000_i64..200_000_000_000_000_000, id: u128) {
+        let placed_at = Timestamp::from_microsecond(micros).unwrap();
+        let cursor = OrderCursor { placed_at, id: Uuid::from_u128(id).into() };
+        prop_assert_eq!(OrderCursor::decode(&cursor.encode()).unwrap(), cursor);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused(text in "\\PC{0,60}") {
+        if let Err(problem) = OrderCursor::decode(&text) {
+            prop_assert_eq!(problem.code(), Code::InvalidCursor);
+        } else {
+            prop_assert_eq!(text.len(), 50);
+        }
+    }
+
+    #[test]
+    fn no_query_panics(query in "\\PC{0,60}") {
+        if let Ok(page) = PageQuery::orders(&query) {
+            prop_assert!((1..=100).contains(&page.limit));
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_another_version_is_refused() {
+    let cursor = OrderCursor { placed_at: Timestamp::UNIX_EPOCH, id: Uuid::nil().into() }.encode();
+    let other = format!("02{}", &cursor[2..]);
+    for text in ["", "01", other.as_str(), &cursor[..48], &format!("{cursor}00")] {
+        assert_eq!(OrderCursor::decode(text).unwrap_err().code(), Code::InvalidCursor, "{text}");
+    }
+}
