@@ -1,0 +1,97 @@
+//! The real parts, fetched once per user by Maven from the pinned `kafka/pom.xml`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::{Doing, Error};
+use crate::settings;
+
+const POM: &str = include_str!("../kafka/pom.xml");
+
+/// Folders of the fetched parts.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// Kafka's jars.
+    pub(crate) kafka: PathBuf,
+    /// The registry's runner jar and its `lib`.
+    pub(crate) registry: PathBuf,
+    /// PostgreSQL's `bin`, `lib` and `share`.
+    pub(crate) postgres: PathBuf,
+}
+
+/// The fetched parts; the first call on a machine downloads about 125 MB, later ones only look.
+///
+/// Callers in several processes are serialised by a lock file; a half-done download is never seen, because the folder is renamed into place.
+///
+/// # Errors
+/// [`Error::Missing`] without Maven, `tar` or `xz`; [`Error::Fetch`] with Maven's last lines when the download fails.
+pub(crate) fn fetch() -> Result<Parts, Error> {
+    let cache = settings::cache_folder();
+    let folder = cache.join(format!("parts-{:016x}", fingerprint(POM)));
+    let parts = Parts { kafka: folder.join("kafka"), registry: folder.join("registry"), postgres: folder.join("postgres") };
+    if folder.is_dir() {
+        return Ok(parts);
+    }
+    fs::create_dir_all(&cache).doing(|| format!("make the folder {}", cache.display()))?;
+    let lock_path = cache.join("lock");
+    let lock = File::create(&lock_path).doing(|| format!("open {}", lock_path.display()))?;
+    lock.lock().doing(|| format!("lock {}", lock_path.display()))?;
+    if folder.is_dir() {
+        return Ok(parts);
+    }
+    tracing::info!(folder = %folder.display(), "fetching Kafka, the schema registry and PostgreSQL with Maven, once");
+    let scratch = cache.join("fetching");
+    if scratch.exists() {
+        fs::remove_dir_all(&scratch).doing(|| format!("clear {}", scratch.display()))?;
+    }
+    let project = scratch.join("project");
+    let fetched = scratch.join("parts");
+    fs::create_dir_all(&project).doing(|| format!("make the folder {}", project.display()))?;
+    let pom = project.join("pom.xml");
+    fs::write(&pom, POM).doing(|| format!("write {}", pom.display()))?;
+    let mut maven = Command::new("mvn");
+    maven.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg(format!("-Dparts.folder={}", fetched.display()));
+    maven.arg(format!("-Dpostgres.platform={}", platform())).arg("package");
+    run(maven, "Maven (apt-get install maven)")?;
+    unpack_postgres(&fetched.join("postgres"))?;
+    fs::rename(&fetched, &folder).doing(|| format!("move the parts to {}", folder.display()))?;
+    fs::remove_dir_all(&scratch).doing(|| format!("clear {}", scratch.display()))?;
+    Ok(parts)
+}
+
+/// The binaries come as one xz archive inside the jar that Maven has unpacked.
+fn unpack_postgres(folder: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(folder).doing(|| format!("list {}", folder.display()))?;
+    let archive = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "txz"))
+        .ok_or_else(|| Error::Fetch(format!("no .txz archive in {}", folder.display())))?;
+    let mut tar = Command::new("tar");
+    tar.arg("-xJf").arg(&archive).arg("-C").arg(folder);
+    run(tar, "tar with xz (apt-get install tar xz-utils)")?;
+    fs::remove_file(&archive).doing(|| format!("remove {}", archive.display()))
+}
+
+fn run(mut command: Command, remedy: &str) -> Result<(), Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing { program: program.clone(), remedy: format!("install {remedy}") },
+        _ => Error::Io { what: format!("run {program}"), source },
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Err(Error::Fetch(format!("{program} ended with {}:\n{}", output.status, crate::process::last_lines(&text, 20))))
+}
+
+fn platform() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "linux-arm64v8" } else { "linux-amd64" }
+}
+
+/// FNV-1a: names the folder after the pom's content, so that a changed version is fetched anew.
+pub(crate) fn fingerprint(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,3 @@
+#![expect(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod infrastructure;
