@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use values::{Money, Quantity};
+use values::Money;
 
 use crate::Units;
 
@@ -97,13 +97,13 @@ pub enum Command {
     List {
         /// The catalogue entry.
         entry: Entry,
-        /// Units of the first receipt, if any.
-        first_receipt: Option<Quantity>,
+        /// Units of the first receipt; zero when none have arrived yet.
+        first_receipt: Units,
     },
     /// Units have arrived.
     Receive {
-        /// How many.
-        units: Quantity,
+        /// How many, at least one.
+        units: Units,
     },
     /// A count found more or fewer units than the books say.
     Adjust {
@@ -136,8 +136,8 @@ pub enum Event {
     },
     /// Units arrived.
     Received {
-        /// How many.
-        units: Quantity,
+        /// How many, at least one.
+        units: Units,
     },
     /// The books were corrected.
     Adjusted {
@@ -166,8 +166,8 @@ pub enum Rejection {
         /// The units that are available.
         available: Units,
     },
-    /// An adjustment by no units.
-    #[error("an adjustment changes at least one unit")]
+    /// A receipt of, or an adjustment by, no units.
+    #[error("there is not one unit to receive or adjust by")]
     NoUnits,
 }
 
@@ -182,11 +182,13 @@ pub fn decide(state: &Product, command: &Command) -> Result<Vec<Event>, Rejectio
         }
         (Product::Unlisted, Command::List { entry, first_receipt }) => {
             let listed = Event::Listed { entry: entry.clone() };
-            Ok(std::iter::once(listed).chain(first_receipt.map(|units| Event::Received { units })).collect())
+            let received = (*first_receipt > Units::ZERO).then_some(Event::Received { units: *first_receipt });
+            Ok(std::iter::once(listed).chain(received).collect())
         }
         (Product::Unlisted, Command::Receive { .. } | Command::Adjust { .. } | Command::ChangePrice { .. }) => Err(Rejection::Unlisted),
         (Product::Listed { entry: known, .. }, Command::List { entry, .. }) => Ok(relist(known, entry)),
-        (Product::Listed { received, .. }, Command::Receive { units }) => match received.changed(units.units()) {
+        (Product::Listed { .. }, Command::Receive { units: Units::ZERO }) => Err(Rejection::NoUnits),
+        (Product::Listed { received, .. }, Command::Receive { units }) => match received.changed(units.get()) {
             Ok(_) => Ok(vec![Event::Received { units: *units }]),
             Err(_) => Err(Rejection::Overflow),
         },
@@ -228,7 +230,7 @@ pub fn evolve(state: Product, event: &Event) -> Product {
         (Product::Listed { entry, received }, Event::PriceChanged { price }) => {
             Product::Listed { entry: Entry { price: *price, ..entry }, received }
         }
-        (Product::Listed { entry, received }, Event::Received { units }) => counted(entry, received, units.units()),
+        (Product::Listed { entry, received }, Event::Received { units }) => counted(entry, received, units.get()),
         (Product::Listed { entry, received }, Event::Adjusted { units, .. }) => counted(entry, received, *units),
         // No decision puts these into a history; a history that has one still replays.
         (Product::Unlisted, Event::PriceChanged { .. } | Event::Received { .. } | Event::Adjusted { .. }) => Product::Unlisted,

@@ -20,8 +20,8 @@ enum Ask {
     Create(usize, Lines),
     Commit(usize),
     Release(usize),
-    List(Sku, i64, Option<Quantity>),
-    Receive(Sku, Quantity),
+    List(Sku, i64, Units),
+    Receive(Sku, Units),
     Adjust(Sku, i64),
 }
 
@@ -31,6 +31,10 @@ fn sku() -> impl Strategy<Value = Sku> {
 
 fn quantity() -> impl Strategy<Value = Quantity> {
     (1_u32..8).prop_map(|units| units.try_into().unwrap())
+}
+
+fn units() -> impl Strategy<Value = Units> {
+    (0_i64..9).prop_map(|units| units.try_into().unwrap())
 }
 
 fn lines() -> impl Strategy<Value = Lines> {
@@ -46,8 +50,8 @@ fn ask() -> impl Strategy<Value = Ask> {
         4 => (order.clone(), lines()).prop_map(|(order, lines)| Ask::Create(order, lines)),
         2 => order.clone().prop_map(Ask::Commit),
         2 => order.prop_map(Ask::Release),
-        2 => (sku(), -1_i64..100, prop::option::of(quantity())).prop_map(|(sku, price, units)| Ask::List(sku, price, units)),
-        2 => (sku(), quantity()).prop_map(|(sku, units)| Ask::Receive(sku, units)),
+        2 => (sku(), -1_i64..100, units()).prop_map(|(sku, price, units)| Ask::List(sku, price, units)),
+        2 => (sku(), units()).prop_map(|(sku, units)| Ask::Receive(sku, units)),
         1 => (sku(), -9_i64..9).prop_map(|(sku, units)| Ask::Adjust(sku, units)),
     ]
 }
@@ -164,7 +168,7 @@ proptest! {
         for sku in SKUS {
             let sku: Sku = sku.parse().unwrap();
             for store in [&mut once, &mut twice] {
-                store.handle(&Ask::List(sku.clone(), 1, Some(9_u32.try_into().unwrap())));
+                store.handle(&Ask::List(sku.clone(), 1, 9.try_into().unwrap()));
             }
         }
         for ask in &asks {
@@ -184,7 +188,7 @@ proptest! {
     ], 0..10)) {
         let mut store = Store::default();
         for sku in SKUS {
-            store.handle(&Ask::List(sku.parse().unwrap(), 1, Some(1_000_u32.try_into().unwrap())));
+            store.handle(&Ask::List(sku.parse().unwrap(), 1, 1_000.try_into().unwrap()));
         }
         let released = asks.iter().any(|ask| matches!(ask, Ask::Release(_)));
         for ask in &asks {

@@ -70,7 +70,7 @@ impl product::Event {
     #[must_use]
     pub fn change(&self, sku: &Sku) -> Option<Change> {
         let units = match self {
-            Self::Received { units } => units.units(),
+            Self::Received { units } => units.get(),
             Self::Adjusted { units, .. } => *units,
             Self::Listed { .. } | Self::PriceChanged { .. } => return None,
         };

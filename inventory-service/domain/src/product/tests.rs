@@ -1,6 +1,6 @@
 //! Given (events) / when (command) / then (events or rejection).
 
-use values::{Currency, Money, Quantity};
+use values::{Currency, Money};
 
 use super::{Command, Entry, Event, Label, LabelError, Product, Rejection, decide, evolve};
 use crate::Units;
@@ -13,7 +13,7 @@ fn entry(name: &str, price: i64) -> Entry {
     Entry { name: label(name), category: label("DRINKS"), brand: Label::default(), price: Money::new(price, Currency::USD) }
 }
 
-fn quantity(units: u32) -> Quantity {
+fn units(units: i64) -> Units {
     units.try_into().unwrap()
 }
 
@@ -21,8 +21,8 @@ fn listed() -> Event {
     Event::Listed { entry: entry("tea", 250) }
 }
 
-fn received(units: u32) -> Event {
-    Event::Received { units: quantity(units) }
+fn received(number: i64) -> Event {
+    Event::Received { units: units(number) }
 }
 
 fn given(events: &[Event]) -> Product {
@@ -33,26 +33,26 @@ fn when(history: &[Event], command: &Command) -> Result<Vec<Event>, Rejection> {
     decide(&given(history), command)
 }
 
-fn list(name: &str, price: i64, units: Option<u32>) -> Command {
-    Command::List { entry: entry(name, price), first_receipt: units.map(quantity) }
+fn list(name: &str, price: i64, number: i64) -> Command {
+    Command::List { entry: entry(name, price), first_receipt: units(number) }
 }
 
-fn adjust(units: i64, available: i64) -> Command {
-    Command::Adjust { units, reason: label("count"), available: available.try_into().unwrap() }
+fn adjust(number: i64, available: i64) -> Command {
+    Command::Adjust { units: number, reason: label("count"), available: units(available) }
 }
 
 #[test]
 fn a_product_is_listed_with_its_first_receipt() {
-    assert_eq!(when(&[], &list("tea", 250, Some(7))), Ok(vec![listed(), received(7)]));
-    assert_eq!(when(&[], &list("tea", 250, None)), Ok(vec![listed()]));
+    assert_eq!(when(&[], &list("tea", 250, 7)), Ok(vec![listed(), received(7)]));
+    assert_eq!(when(&[], &list("tea", 250, 0)), Ok(vec![listed()]));
 }
 
 #[test]
 fn listing_again_changes_only_what_differs_and_receives_nothing() {
     let history = [listed(), received(7)];
-    assert_eq!(when(&history, &list("tea", 250, Some(7))), Ok(vec![]));
-    assert_eq!(when(&history, &list("tea", 300, Some(7))), Ok(vec![Event::PriceChanged { price: Money::new(300, Currency::USD) }]));
-    assert_eq!(when(&history, &list("green tea", 300, Some(7))), Ok(vec![Event::Listed { entry: entry("green tea", 300) }]));
+    assert_eq!(when(&history, &list("tea", 250, 7)), Ok(vec![]));
+    assert_eq!(when(&history, &list("tea", 300, 7)), Ok(vec![Event::PriceChanged { price: Money::new(300, Currency::USD) }]));
+    assert_eq!(when(&history, &list("green tea", 300, 7)), Ok(vec![Event::Listed { entry: entry("green tea", 300) }]));
 }
 
 #[test]
@@ -64,14 +64,14 @@ fn a_new_entry_keeps_the_units() {
 #[test]
 fn an_unlisted_product_is_neither_received_nor_adjusted_nor_priced() {
     let price = Money::new(1, Currency::USD);
-    for command in [Command::Receive { units: quantity(1) }, adjust(1, 0), Command::ChangePrice { price }] {
+    for command in [Command::Receive { units: units(1) }, adjust(1, 0), Command::ChangePrice { price }] {
         assert_eq!(when(&[], &command), Err(Rejection::Unlisted), "{command:?}");
     }
 }
 
 #[test]
 fn a_price_is_never_negative() {
-    assert_eq!(when(&[], &list("tea", -1, None)), Err(Rejection::NegativePrice));
+    assert_eq!(when(&[], &list("tea", -1, 0)), Err(Rejection::NegativePrice));
     let price = Money::new(-1, Currency::USD);
     assert_eq!(when(&[listed()], &Command::ChangePrice { price }), Err(Rejection::NegativePrice));
 }
@@ -87,7 +87,7 @@ fn a_price_changes_once() {
 #[test]
 fn a_receipt_that_cannot_be_counted_is_refused() {
     let full = Product::Listed { entry: entry("tea", 250), received: Units::MAX };
-    assert_eq!(decide(&full, &Command::Receive { units: quantity(1) }), Err(Rejection::Overflow));
+    assert_eq!(decide(&full, &Command::Receive { units: units(1) }), Err(Rejection::Overflow));
     assert_eq!(decide(&full, &adjust(1, 0)), Err(Rejection::Overflow));
     assert_eq!(decide(&full, &adjust(i64::MAX, 0)), Err(Rejection::Overflow));
 }
@@ -115,4 +115,9 @@ fn every_state_survives_its_json() {
         let json = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<Product>(&json).unwrap(), state, "{json}");
     }
+}
+
+#[test]
+fn a_receipt_has_at_least_one_unit() {
+    assert_eq!(when(&[listed()], &Command::Receive { units: Units::ZERO }), Err(Rejection::NoUnits));
 }
