@@ -1,0 +1,1 @@
+//! Cases and a simulation of [`plan`](super::plan).

@@ -1,0 +1,107 @@
+//! One outbox row and the headers its record gets.
+
+use std::fmt::Write as _;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use uuid::Uuid;
+
+use super::plan::Slot;
+
+/// Headers of a record: the stored ones (up to 9) and the six below.
+const HEADERS: usize = 16;
+
+/// A row of the outbox, ready to be sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) slot: Slot,
+    pub(crate) message_id: Uuid,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) key: Vec<u8>,
+    /// UTF-8 lines `name: value`, as the writer stored them.
+    pub(crate) headers: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+    /// When its transaction began, in microseconds since 1970 by the database's clock.
+    pub(crate) created_at_micros: i64,
+}
+
+/// Writes headers for one service and incarnation.
+#[derive(Debug)]
+pub(crate) struct Stamp {
+    ce_source: String,
+    src: String,
+    digits: String,
+}
+
+impl Stamp {
+    pub(crate) fn new(service: &str, incarnation: Uuid) -> Self {
+        Self { ce_source: format!("/{service}"), src: format!("{service}/{incarnation}"), digits: String::new() }
+    }
+
+    /// The stored headers, then what only the relay knows. Replaced, never appended: stored headers of the same names
+    /// are left out, or a reader could take the wrong one.
+    pub(crate) fn headers(&mut self, row: &Row, prev: i64) -> OwnedHeaders {
+        let mut headers = OwnedHeaders::new_with_capacity(HEADERS);
+        for (name, value) in stored(&row.headers).filter(|(name, _)| !OURS.contains(name)) {
+            headers = headers.insert(Header { key: name, value: Some(value) });
+        }
+        for (name, value) in [
+            ("ce_source", self.ce_source.as_str()),
+            ("ce_specversion", "1.0"),
+            ("content-type", "application/avro"),
+            ("src", self.src.as_str()),
+        ] {
+            headers = headers.insert(Header { key: name, value: Some(value) });
+        }
+        for (name, number) in [("seq", row.slot.id), ("prev", prev)] {
+            self.digits.clear();
+            let written = write!(self.digits, "{number}");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            headers = headers.insert(Header { key: name, value: Some(self.digits.as_str()) });
+        }
+        headers
+    }
+}
+
+/// Headers that the relay writes itself.
+const OURS: [&str; 6] = ["ce_source", "ce_specversion", "content-type", "src", "seq", "prev"];
+
+/// Reads stored headers; a line without `: ` is skipped, because only the envelope writes them.
+fn stored(bytes: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    std::str::from_utf8(bytes).unwrap_or_default().lines().filter_map(|line| line.split_once(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Headers as _;
+
+    use super::*;
+
+    #[test]
+    fn stored_headers_come_first_and_cannot_replace_ours() {
+        let row = Row {
+            slot: Slot { id: 8_193, tx_rows: 1 },
+            message_id: Uuid::nil(),
+            topic: "orders.events".to_owned(),
+            partition: 0,
+            key: Vec::new(),
+            headers: b"ce_id: 1\nsrc: evil/1\ncorrelation-id: a: b\n".to_vec(),
+            payload: Vec::new(),
+            created_at_micros: 0,
+        };
+        let headers = Stamp::new("orders", Uuid::nil()).headers(&row, 7);
+        let read: Vec<_> =
+            headers.iter().map(|header| (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap())).collect();
+        let expected = [
+            ("ce_id", "1"),
+            ("correlation-id", "a: b"),
+            ("ce_source", "/orders"),
+            ("ce_specversion", "1.0"),
+            ("content-type", "application/avro"),
+            ("src", "orders/00000000-0000-0000-0000-000000000000"),
+            ("seq", "8193"),
+            ("prev", "7"),
+        ];
+        assert_eq!(read, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+}

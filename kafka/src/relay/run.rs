@@ -1,0 +1,382 @@
+//! The dull loop around [`plan`]: L0 to L6 on one thread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::ClientConfig;
+use sqlx::postgres::PgConnection;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use super::keeper::{self, Keeper};
+use super::plan::{self, Gap, Next, Plan, Read, Slot};
+use super::position::{self, Position};
+use super::producer::{Fault, Pair};
+use super::record::Stamp;
+use super::store::{self, Seen};
+use super::{Config, Error, Status};
+
+/// Between tries for the lock while another process has it; a dead owner's lock is free at once.
+const STANDBY: Duration = Duration::from_millis(500);
+/// At most one L1 in this time, doubt or not. Source: PROTOCOLS 5 (librdkafka#3928).
+const START_EVERY: Duration = Duration::from_secs(1);
+/// L1 or L2 may fail this often in a row before the lock is given to a process that may reach the broker.
+const STARTS_MAX: u32 = 3;
+/// After being fenced: another relay is alive. Source: PROTOCOLS 1.3.
+const FENCED_PAUSE: Duration = Duration::from_secs(5);
+/// Between tries after an error of database or broker, and before a refused row is tried again.
+const ERROR_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait for a poke while rows keep coming, or a gap is open. Source: PROTOCOLS 1.5.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
+/// Longest wait for a poke otherwise. Source: PROTOCOLS 1.5.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+
+/// Runs the relay until `stop`; see [`super::spawn`].
+pub(crate) fn relay(
+    config: &Config,
+    runtime: &Handle,
+    wake: &Arc<Notify>,
+    status: &Arc<Status>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    // A runtime of its own: the socket of the outbox connection is served by this thread, with no other task in front.
+    let local = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+    let mut relay = Relay { config, client: config.client(), runtime, local, wake, status, stop, meters: Meters::new(), started: None };
+    let ended = relay.run();
+    status.set_owner(false);
+    if let Err(error) = &ended {
+        status.set_error(Some(error.code()));
+        tracing::error!(?error, code = error.code(), "the relay refuses to run");
+    }
+    ended
+}
+
+struct Relay<'a> {
+    config: &'a Config,
+    client: ClientConfig,
+    runtime: &'a Handle,
+    local: Runtime,
+    wake: &'a Arc<Notify>,
+    status: &'a Arc<Status>,
+    stop: watch::Receiver<bool>,
+    meters: Meters,
+    /// When L1 last began.
+    started: Option<Instant>,
+}
+
+/// Why publishing ended.
+enum Halt {
+    Stopped,
+    /// The lock is gone.
+    Lost,
+    Fault(Fault),
+    Error(Error),
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Relay<'_> {
+    fn run(&mut self) -> Result<(), Error> {
+        while !self.stopped() {
+            let pause = match self.lock() {
+                Ok(Some(keeper)) => {
+                    let pause = self.own(&keeper);
+                    self.status.set_owner(false);
+                    pause?
+                }
+                Ok(None) => STANDBY,
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => self.report(&error),
+            };
+            self.pause(pause);
+        }
+        Ok(())
+    }
+
+    /// L0.
+    fn lock(&self) -> Result<Option<Keeper>, Error> {
+        let task = self.runtime.spawn(keeper::acquire(self.config.clone(), self.status.clone(), self.wake.clone()));
+        self.local.block_on(task).map_err(|joined| Error::Thread(std::io::Error::other(joined)))?
+    }
+
+    /// Everything that is done under the lock. Returns how long to wait before trying for the lock again.
+    fn own(&mut self, keeper: &Keeper) -> Result<Duration, Error> {
+        let mut failures = 0;
+        loop {
+            let halt = match self.start(keeper) {
+                Ok((pair, position, connection)) => {
+                    failures = 0;
+                    self.publish(keeper, pair, position, connection)
+                }
+                Err(halt) => {
+                    failures += 1;
+                    halt
+                }
+            };
+            self.status.set_owner(false);
+            match halt {
+                Halt::Stopped | Halt::Fault(Fault::Stopped) => return Ok(Duration::ZERO),
+                Halt::Lost => return Ok(ERROR_PAUSE),
+                Halt::Fault(Fault::Fenced(reason)) => {
+                    self.status.count_fenced();
+                    self.meters.fenced.increment(1);
+                    self.status.set_error(Some("relay_fenced"));
+                    tracing::warn!(reason, "another relay has taken over; waiting");
+                    return Ok(FENCED_PAUSE);
+                }
+                Halt::Fault(fault @ Fault::Doubt(_)) => {
+                    self.status.count_doubt();
+                    self.meters.doubts.increment(1);
+                    self.status.set_error(Some("relay_doubt"));
+                    tracing::warn!(reason = %fault, "a transaction is in doubt; starting again from the position record");
+                }
+                Halt::Fault(fault @ Fault::Refused { .. }) => {
+                    self.status.set_error(Some("record_refused"));
+                    tracing::error!(reason = %fault, "an outbox row cannot be published; nothing behind it can either");
+                    self.pause(FENCED_PAUSE);
+                }
+                Halt::Error(error) if error.is_final() => return Err(error),
+                Halt::Error(error) => {
+                    self.report(&error);
+                }
+            }
+            if failures >= STARTS_MAX {
+                return Ok(ERROR_PAUSE);
+            }
+        }
+    }
+
+    /// L1 and L2.
+    fn start(&mut self, keeper: &Keeper) -> Result<(Pair, Position, PgConnection), Halt> {
+        if let Some(started) = self.started {
+            self.pause(START_EVERY.saturating_sub(started.elapsed()));
+        }
+        self.started = Some(Instant::now());
+        let stop = &self.stop;
+        let mut pair = Pair::connect(&self.client, &self.config.service, &|| !stopped(stop) && !keeper.lost())?;
+        let nonce = Uuid::now_v7().to_string();
+        pair.transaction(|sender| sender.fence(&nonce))?;
+        let found = position::newest(&self.client, &self.config.service, position::Until::Sentinel(&nonce))?;
+        let position = found.ok_or_else(|| Error::PositionMissing { service: self.config.service.clone() })?;
+        let connection = self.connect(&position)?;
+        Ok((pair, position, connection))
+    }
+
+    /// A connection to the database that `position` speaks of.
+    fn connect(&self, position: &Position) -> Result<PgConnection, Error> {
+        let connection = self.local.block_on(async {
+            let mut connection = store::connect(&self.config.connect, &format!("{}.relay", self.config.service)).await?;
+            store::compare(&mut connection, position).await?;
+            Ok(connection)
+        })?;
+        self.status.set_incarnation(position.incarnation);
+        Ok(connection)
+    }
+
+    /// L3 to L6 until something ends it.
+    fn publish(&mut self, keeper: &Keeper, mut pair: Pair, mut position: Position, connection: PgConnection) -> Halt {
+        tracing::info!(cursor = position.cursor, incarnation = %position.incarnation, "the relay starts publishing");
+        self.status.set_cursor(position.cursor);
+        self.status.set_owner(true);
+        self.status.set_error(None);
+        let mut stamp = Stamp::new(&self.config.service, position.incarnation);
+        let mut connection = Some(connection);
+        let mut gap = None;
+        let mut limit = plan::READ_ROWS;
+        let mut wait = BUSY_WAIT;
+        loop {
+            if self.stopped() {
+                return Halt::Stopped;
+            }
+            if keeper.lost() {
+                return Halt::Lost;
+            }
+            let read = match &mut connection {
+                Some(connection) => self.local.block_on(store::read(connection, position.cursor, limit)),
+                None => match self.connect(&position) {
+                    Ok(made) => {
+                        connection = Some(made);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                },
+            };
+            let seen = match read {
+                Ok(seen) => seen,
+                Err(error) if error.is_final() => return Halt::Error(error),
+                Err(error) => {
+                    // The producers stay: nothing is in doubt, and a new connection is compared with the position.
+                    connection = None;
+                    let pause = self.report(&error);
+                    self.pause(pause);
+                    continue;
+                }
+            };
+            let plan = match decide(&position, gap, &seen, limit) {
+                Ok(plan) => plan,
+                Err(error) => return Halt::Error(error),
+            };
+            gap = plan.gap;
+            if plan.emit > 0 {
+                match self.send(&mut pair, &position, &mut stamp, &seen, plan.emit) {
+                    Ok(next) => position = next,
+                    Err(fault) => return Halt::Fault(fault),
+                }
+            }
+            self.note(&plan, &seen);
+            limit = plan::READ_ROWS;
+            match plan.next {
+                Next::More => continue,
+                Next::Wider => {
+                    limit = plan::READ_ROWS_MAX;
+                    continue;
+                }
+                Next::Draw { seen: block } => {
+                    if let Some(connection) = &mut connection {
+                        match self.local.block_on(store::draw_xid(connection)) {
+                            Ok(xid) => gap = gap.map(|gap| gap.settle(xid, block)),
+                            Err(error) => {
+                                self.report(&error);
+                            }
+                        }
+                    }
+                    continue;
+                }
+                Next::Gap => wait = BUSY_WAIT,
+                Next::Wait => wait = if plan.emit > 0 { BUSY_WAIT } else { (wait * 2).min(IDLE_WAIT) },
+            }
+            if plan.stalled
+                && let Some(connection) = &mut connection
+            {
+                self.warn_stalled(connection, gap);
+            }
+            pair.idle();
+            self.wait(keeper, wait);
+        }
+    }
+
+    /// L4 and L5: publishes the first `count` rows with the position after them; that position.
+    fn send(&mut self, pair: &mut Pair, position: &Position, stamp: &mut Stamp, seen: &Seen, count: usize) -> Result<Position, Fault> {
+        let mut next = position.clone();
+        let took = pair.transaction(|sender| {
+            for row in seen.rows.iter().take(count) {
+                let prev = next.prev.advance(&row.topic, row.partition, row.slot.id);
+                sender.row(row, stamp.headers(row, prev))?;
+                (next.cursor, next.cursor_id) = (row.slot.id, row.message_id);
+            }
+            sender.position(&next)
+        })?;
+        // L6
+        let rows = u64::try_from(count).unwrap_or(u64::MAX);
+        self.status.set_cursor(next.cursor);
+        self.status.count_transaction(rows);
+        self.status.set_error(None);
+        self.meters.transactions.increment(1);
+        self.meters.rows.increment(rows);
+        self.meters.commit.record(took);
+        Ok(next)
+    }
+
+    /// What the rest of the process may know after a read and what was published of it.
+    fn note(&self, plan: &Plan, seen: &Seen) {
+        if plan.dead > 0 {
+            self.status.count_settled(plan.dead);
+            self.meters.gaps_settled.increment(plan.dead);
+        }
+        if plan.next == Next::Wait {
+            self.status.set_published_before(seen.read_at_micros);
+        }
+        let unsent = seen.rows.get(plan.emit).map_or(0, |row| seen.read_at_micros.saturating_sub(row.created_at_micros));
+        self.status.set_oldest_unsent(Duration::from_micros(u64::try_from(unsent).unwrap_or(0)));
+    }
+
+    fn warn_stalled(&self, connection: &mut PgConnection, gap: Option<Gap>) {
+        let writer = self.local.block_on(store::oldest_writer(connection)).unwrap_or_else(|error| Some(error.to_string()));
+        let writer = writer.as_deref().unwrap_or("none any more");
+        tracing::warn!(
+            block = gap.map(|gap| gap.block),
+            writer,
+            "the relay waits for a transaction that has not ended; the oldest writer is named"
+        );
+    }
+
+    /// Waits for a poke, a stop or the loss of the lock, at most `limit`.
+    fn wait(&mut self, keeper: &Keeper, limit: Duration) {
+        let mut lost = keeper.watch();
+        let (wake, stop) = (self.wake, &mut self.stop);
+        self.local.block_on(async {
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(limit) => {}
+                _ = stop.changed() => {}
+                _ = lost.changed() => {}
+            }
+        });
+    }
+
+    /// Waits `time` or until the stop.
+    fn pause(&mut self, time: Duration) {
+        if !self.stopped() && !time.is_zero() {
+            let stop = &mut self.stop;
+            // Either way it is over; who called looks at `stopped`.
+            drop(self.local.block_on(async { tokio::time::timeout(time, stop.changed()).await }));
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        stopped(&self.stop)
+    }
+
+    /// Logs an error that is worth another try; how long to wait before it.
+    fn report(&self, error: &Error) -> Duration {
+        self.status.set_error(Some(error.code()));
+        tracing::warn!(?error, code = error.code(), "the relay tries again");
+        ERROR_PAUSE
+    }
+}
+
+/// Asked to stop, or nobody is left who could ask.
+fn stopped(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
+fn decide(position: &Position, gap: Option<Gap>, seen: &Seen, limit: usize) -> Result<Plan, Error> {
+    let slots: Vec<Slot> = seen.rows.iter().map(|row| row.slot).collect();
+    let read = Read { slots: &slots, xmin: seen.xmin, truncated: slots.len() >= limit };
+    let cursor = Slot { id: position.cursor, tx_rows: 0 };
+    plan::plan(cursor.block(), gap, read, Instant::now()).map_err(|damage| Error::OutboxDamaged { block: damage.block, what: damage.what })
+}
+
+/// Handles of the relay's metrics.
+struct Meters {
+    transactions: metrics::Counter,
+    rows: metrics::Counter,
+    doubts: metrics::Counter,
+    fenced: metrics::Counter,
+    gaps_settled: metrics::Counter,
+    commit: metrics::Histogram,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            transactions: metrics::counter!("relay_transactions_total"),
+            rows: metrics::counter!("relay_rows_total"),
+            doubts: metrics::counter!("relay_doubts_total"),
+            fenced: metrics::counter!("relay_fenced_total"),
+            gaps_settled: metrics::counter!("relay_gaps_settled_total"),
+            commit: metrics::histogram!("relay_commit_seconds"),
+        }
+    }
+}
