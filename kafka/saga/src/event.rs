@@ -49,7 +49,7 @@ pub enum Event {
 pub enum StepState {
     /// Its command was sent and is awaited.
     Sent,
-    /// The participant did it.
+    /// The participant did it. Not recorded by itself: the next step's `sent`, or the confirmed end, says it. One record less a step.
     Done,
     /// The participant refused; it has had no effect.
     Refused,

@@ -117,3 +117,9 @@ impl Action {
         Self::Send { step, command, compensation: true }
     }
 }
+
+/// The name under which a step's command has its message id, distinct from that of its compensation: `hold`, `undo_hold`.
+#[must_use]
+pub fn message_name(step: &str, compensation: bool) -> String {
+    if compensation { format!("undo_{step}") } else { step.to_owned() }
+}

@@ -28,8 +28,8 @@
 //!
 //! | state | recorded when | reason | deadline | sends |
 //! |---|---|---|---|---|
-//! | `sent` | the step's turn has come | | yes | the step's command |
-//! | `done` | the participant did it; for the pivot: the saga is confirmed | | | |
+//! | `sent` | the step's turn has come: the step sent before it is done, and if that is the pivot, the saga is confirmed | | yes | the step's command |
+//! | `done` | never by itself: said by the next `sent`, or by `SagaEnded{confirmed}` for the last step | | | |
 //! | `refused` | the participant refused: no effect | why | | |
 //! | `failed` | the participant gave the command up | its code | | |
 //! | `expired` | no answer in time, before the pivot | `deadline` | | |
@@ -66,6 +66,6 @@ mod state;
 
 pub use definition::{Compensation, DEFAULT_DEADLINE, Definition, Invalid, Kind, SentBy, Step};
 pub use event::{Event, Outcome, StepState, UnknownState};
-pub use input::{Action, Answer, Input};
+pub use input::{Action, Answer, Input, message_name};
 pub use machine::{CAUSE_DEADLINE, Turn, actions, advance, decide};
 pub use state::{Armed, Awaited, CAUSE_FAILED, Decision, Progress, State, Status, awaited, evolve};

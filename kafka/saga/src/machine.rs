@@ -137,7 +137,6 @@ impl<'a> Machine<'a> {
 
     /// The awaited step is done: send the next one, or end.
     fn done(&mut self, step: &'a Step) {
-        self.record(step, StepState::Done, None);
         match self.definition.after(step.name) {
             Some(next) => self.send(next, StepState::Sent, next.deadline),
             None => self.end(Outcome::Confirmed),

@@ -98,11 +98,18 @@ pub fn evolve(mut state: State, event: &Event) -> State {
                 StepState::Refused if state.has(StepState::InDoubt) => state.cause.clone_from(reason),
                 StepState::Refused | StepState::Expired | StepState::Cancelled | StepState::InDoubt => state.blame(reason.as_deref()),
                 StepState::Failed => state.blame(Some(CAUSE_FAILED)),
-                StepState::Sent | StepState::Done | StepState::Undoing | StepState::Undone | StepState::Stuck | StepState::UndoStuck => {}
+                StepState::Sent => state.awaited_is_done(),
+                StepState::Done | StepState::Undoing | StepState::Undone | StepState::Stuck | StepState::UndoStuck => {}
             }
             state.steps.insert(step.clone(), Progress { state: *recorded, deadline_at: *deadline_at });
         }
-        Event::Ended { outcome, .. } => state.outcome = Some(*outcome),
+        Event::Ended { outcome, .. } => {
+            state.outcome = Some(*outcome);
+            match outcome {
+                Outcome::Confirmed => state.awaited_is_done(),
+                Outcome::Cancelled => {}
+            }
+        }
     }
     state
 }
@@ -200,6 +207,13 @@ impl State {
 
     pub(crate) fn has(&self, wanted: StepState) -> bool {
         self.steps.values().any(|progress| progress.state == wanted)
+    }
+
+    /// Steps are sent one after the other, so a step can only be sent, or the saga confirmed, when the one before is done.
+    fn awaited_is_done(&mut self) {
+        for progress in self.steps.values_mut().filter(|progress| matches!(progress.state, StepState::Sent | StepState::Stuck)) {
+            *progress = Progress { state: StepState::Done, deadline_at: None };
+        }
     }
 
     /// The first cause stays.

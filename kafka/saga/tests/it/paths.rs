@@ -43,12 +43,12 @@ fn every_step_done_confirms_at_the_pivot_and_ends_after_the_last() {
         .ignores(&done("authorize"))
         .ignores(&done("capture"))
         .ignores(&done("commit"))
-        .when(&done("hold"), &["hold done", "capture sent"], &[capture()])
-        .when(&done("capture"), &["capture done", "commit sent"], &[Action::Decide(Decision::Confirmed), commit()])
+        .when(&done("hold"), &["capture sent"], &[capture()])
+        .when(&done("capture"), &["commit sent"], &[Action::Decide(Decision::Confirmed), commit()])
         .ignores(&Input::cancel("asked"))
         .ignores(&refused("authorize", "declined"))
         .ignores(&failed("authorize"))
-        .when(&done("commit"), &["commit done", "ended confirmed"], &[]);
+        .when(&done("commit"), &["ended confirmed"], &[]);
     assert_eq!(path.state.status(), Status::Ended(Outcome::Confirmed));
     assert_eq!(path.state.armed(), None);
 }
@@ -217,7 +217,7 @@ fn after_the_pivot_an_overdue_step_is_stuck_and_resumed_by_its_answer() {
         &[],
     );
     assert_eq!(path.state.status(), Status::Stuck);
-    path.ignores(&Input::cancel("asked")).ignores(&refused("commit", "no")).when(&done("commit"), &["commit done", "ended confirmed"], &[]);
+    path.ignores(&Input::cancel("asked")).ignores(&refused("commit", "no")).when(&done("commit"), &["ended confirmed"], &[]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_step_refused_or_failed_after_the_pivot_is_stuck_at_once() {
     for (answer, reason) in [(refused("commit", "no"), "no"), (failed("commit"), "code")] {
         Path::given(parallel(), &[Input::Start, done("hold"), done("capture")])
             .when(&answer, &[&format!("commit stuck {reason}")], &[])
-            .when(&done("commit"), &["commit done", "ended confirmed"], &[]);
+            .when(&done("commit"), &["ended confirmed"], &[]);
     }
 }
 
@@ -238,11 +238,7 @@ fn a_pivot_that_nothing_undoes_is_only_awaited() {
         &[],
     );
     let ticket = Action::send_command("ticket", "PrintTicket");
-    path.ignores(&Input::cancel("asked")).when(
-        &done("charge"),
-        &["charge done", "ticket sent"],
-        &[Action::Decide(Decision::Confirmed), ticket],
-    );
+    path.ignores(&Input::cancel("asked")).when(&done("charge"), &["ticket sent"], &[Action::Decide(Decision::Confirmed), ticket]);
     let undo = [Action::send_compensation("seat", "CancelSeat"), Action::send_compensation("room", "CancelRoom")];
     let mut stuck = until_charge.to_vec();
     stuck.push(Input::deadline("charge"));
