@@ -1,1 +1,45 @@
+//! The runtime of an event-sourced service on Kafka: event store, transactional outbox and relay, fenced consumers,
+//! outside effects, deadlines. It knows no order, stock or payment.
+//!
+//! A service is its schemas, a pure domain crate, a route table and a `main`: see [`service::Service`] and [`run::main`].
+#![warn(missing_docs)]
 
+pub mod bridge;
+pub mod codec;
+pub mod config;
+pub mod consumer;
+mod deadlines;
+pub mod effects;
+pub mod failure;
+pub mod group_commit;
+pub mod message;
+pub mod ops;
+pub mod registry;
+pub mod relay;
+pub mod route;
+pub mod run;
+pub mod seal;
+pub mod service;
+pub mod setup;
+pub mod store;
+pub mod topics;
+pub mod unit;
+mod worker;
+
+pub use bridge::Bridge;
+pub use effects::{EffectRow, Effects};
+pub use failure::{Class, Failure};
+pub use group_commit::{GroupCommit, Refused};
+pub use message::{Cause, MessageId};
+pub use route::{AfterLast, Meta, Routes};
+pub use run::{Context, main};
+pub use service::{NoEffects, OwnRecord, Service, anyhow_lite, own};
+pub use store::{Retry, Units, retry_of};
+pub use topics::Partitions;
+pub use unit::{Aggregate, Micros, Needs, Unit, Work};
+
+/// The topic of a service's relay position.
+#[must_use]
+pub fn relay_topic(service: &str) -> String {
+    format!("{service}.relay.position")
+}

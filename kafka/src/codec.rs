@@ -1,0 +1,185 @@
+//! Avro values in the Confluent wire format: a zero byte, the schema id (4 bytes, big endian), the Avro datum.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+use record::Record;
+use schema_registry_converter::schema_registry_common::{BytesResult, get_bytes_result, get_payload};
+
+use crate::failure::Failure;
+use crate::registry::Registry;
+
+/// A schema known by id. Schemas live as long as the process: their number is bounded by the topics' subjects and versions.
+struct Known {
+    full_name: String,
+    json: String,
+    schema: &'static Schema,
+    reader: GenericDatumReader<'static>,
+}
+
+/// A schema of our own, ready to write.
+struct Own {
+    id: u32,
+    schema: &'static Schema,
+    writer: GenericDatumWriter<'static>,
+}
+
+/// Encodes and decodes by schema id. Cheap to share; own schemas are fixed at start, foreign ids are fetched once.
+pub struct Codec {
+    own: HashMap<&'static str, Own>,
+    known: RwLock<HashMap<u32, Arc<Known>>>,
+    registry: Registry,
+}
+
+impl fmt::Debug for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Codec").field("own", &self.own.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a schema could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The JSON is not an Avro schema.
+    #[error("parse the schema of {subject}")]
+    Schema {
+        /// Which schema.
+        subject: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<apache_avro::Error>,
+    },
+}
+
+/// Parses a schema for the life of the process.
+fn leak(subject: &str, json: &str) -> Result<&'static Schema, Error> {
+    let schema = Schema::parse_str(json).map_err(|source| Error::Schema { subject: subject.to_owned(), source: Box::new(source) })?;
+    Ok(Box::leak(Box::new(schema)))
+}
+
+impl Codec {
+    /// A codec whose own schemas have the given ids: `(full name, schema JSON, id)`.
+    ///
+    /// # Errors
+    /// A schema that does not parse.
+    pub fn new(registry: Registry, own: &[(&'static str, &'static str, u32)]) -> Result<Self, Error> {
+        let mut map = HashMap::new();
+        for &(full_name, json, id) in own {
+            let schema = leak(full_name, json)?;
+            let writer = GenericDatumWriter::builder(schema)
+                .build()
+                .map_err(|source| Error::Schema { subject: full_name.to_owned(), source: Box::new(source) })?;
+            map.insert(full_name, Own { id, schema, writer });
+        }
+        Ok(Self { own: map, known: RwLock::default(), registry })
+    }
+
+    /// The bytes published for `record`.
+    ///
+    /// # Errors
+    /// Permanent: the type is not one of this service's, or the value does not fit its schema.
+    pub fn encode<T: Record>(&self, record: &T) -> Result<Vec<u8>, Failure> {
+        let own = self
+            .own
+            .get(T::FULL_NAME)
+            .ok_or_else(|| Failure::permanent("not_my_record", format!("encode {}: not registered", T::FULL_NAME)))?;
+        let datum = own
+            .writer
+            .write_ser_to_vec(record)
+            .map_err(|error| Failure::permanent("encode_failed", format!("encode {}: {error}", T::FULL_NAME)))?;
+        Ok(get_payload(own.id, datum))
+    }
+
+    /// Splits wire bytes into schema id and datum.
+    ///
+    /// # Errors
+    /// Permanent: a null value or a wrong magic byte.
+    pub fn split(bytes: Option<&[u8]>) -> Result<(u32, Vec<u8>), Failure> {
+        match get_bytes_result(bytes) {
+            BytesResult::Valid(id, datum) => Ok((id, datum.to_vec())),
+            BytesResult::Null => Err(Failure::permanent("null_value", "the record has no value")),
+            BytesResult::Invalid(_) => Err(Failure::permanent("wrong_magic_byte", "the value is not in the Confluent wire format")),
+        }
+    }
+
+    /// The full name of the record type a schema id stands for; asks the registry the first time.
+    ///
+    /// # Errors
+    /// Infrastructure: the registry does not know the id or does not answer.
+    pub async fn full_name(&self, id: u32) -> Result<String, Failure> {
+        Ok(self.known(id).await?.full_name.clone())
+    }
+
+    /// Reads a datum written with schema `id` as `T`, resolving an older or newer writer's schema to ours.
+    /// The schema must have been met before by [`Codec::full_name`].
+    ///
+    /// # Errors
+    /// Infrastructure when the id is unknown, permanent when the bytes do not decode.
+    pub fn decode<T: Record>(&self, id: u32, datum: &[u8]) -> Result<T, Failure> {
+        let known = self
+            .cached(id)
+            .ok_or_else(|| Failure::infrastructure("schema_unknown", format!("decode {}: schema id {id} is not loaded", T::FULL_NAME)))?;
+        let undecodable =
+            |error: apache_avro::Error| Failure::permanent("undecodable", format!("decode {} with schema id {id}: {error}", T::FULL_NAME));
+        let mut bytes = datum;
+        let value = if known.json == T::SCHEMA {
+            known.reader.read_deser(&mut bytes).map_err(undecodable)?
+        } else {
+            let ours = self.reader_schema::<T>().map_err(|error| Failure::permanent("undecodable", error.to_string()))?;
+            let reader = GenericDatumReader::builder(known.schema).reader_schema(ours).build().map_err(undecodable)?;
+            apache_avro::from_value(&reader.read_value(&mut bytes).map_err(undecodable)?).map_err(undecodable)?
+        };
+        if bytes.is_empty() {
+            Ok(value)
+        } else {
+            Err(Failure::permanent("undecodable", format!("decode {}: {} bytes left over", T::FULL_NAME, bytes.len())))
+        }
+    }
+
+    /// Remembers the schema behind an id, as read from the service's own table at start.
+    ///
+    /// # Errors
+    /// A schema that does not parse.
+    pub fn remember(&self, id: u32, json: &str) -> Result<(), Error> {
+        let schema = leak(&format!("id {id}"), json)?;
+        let reader = GenericDatumReader::builder(schema)
+            .build()
+            .map_err(|source| Error::Schema { subject: format!("id {id}"), source: Box::new(source) })?;
+        let full_name = schema.name().map_or_else(String::new, |name| name.fullname(None));
+        let known = Arc::new(Known { full_name, json: json.to_owned(), schema, reader });
+        if let Ok(mut map) = self.known.write() {
+            map.insert(id, known);
+        }
+        Ok(())
+    }
+
+    fn reader_schema<T: Record>(&self) -> Result<&'static Schema, Error> {
+        if let Some(own) = self.own.get(T::FULL_NAME) {
+            return Ok(own.schema);
+        }
+        let ours = self.known.read().ok().and_then(|map| map.values().find(|known| known.json == T::SCHEMA).map(|known| known.schema));
+        ours.map_or_else(|| leak(T::FULL_NAME, T::SCHEMA), Ok)
+    }
+
+    fn cached(&self, id: u32) -> Option<Arc<Known>> {
+        self.known.read().ok()?.get(&id).cloned()
+    }
+
+    async fn known(&self, id: u32) -> Result<Arc<Known>, Failure> {
+        if let Some(known) = self.cached(id) {
+            return Ok(known);
+        }
+        metrics::counter!("schema_cache_miss_total").increment(1);
+        let json = self
+            .registry
+            .schema_by_id(id)
+            .await
+            .map_err(|error| Failure::infrastructure("schema_unknown", format!("fetch schema id {id}: {error}")))?;
+        self.remember(id, &json).map_err(|error| Failure::permanent("undecodable", format!("schema id {id}: {error}")))?;
+        self.cached(id).ok_or_else(|| Failure::infrastructure("schema_unknown", format!("schema id {id} vanished")))
+    }
+}

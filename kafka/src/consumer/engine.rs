@@ -1,0 +1,431 @@
+//! The one task of a consumer group and instance: gathers what has arrived, drives batches, holds partitions that cannot go on.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use record::Topic;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::TopicPartition;
+use super::assignment::{self, Move, Settled, Taken};
+use super::batch::{self, Held, Offer, Outcome};
+use super::chain::Last;
+use super::source::{self, Event, Fetched, Settings, Wishes, lock};
+use crate::failure::Failure;
+use crate::route::Routes;
+use crate::store::{Retry, Units, retry_of};
+use crate::unit::Work;
+
+/// Records of one batch at most. Source: DESIGN 4.
+const BATCH: usize = 500;
+/// Records of one partition kept in memory before it is paused.
+const QUEUE: usize = 2_000;
+/// First and longest wait of a held partition, and of a batch whose database does not answer.
+const HOLD: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// Where and as whom to consume.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Consumer group; also the service's name.
+    pub group: String,
+    /// Name of this member (`group.instance.id`), unique in the group.
+    pub instance: String,
+    /// Bootstrap servers.
+    pub bootstrap: String,
+    /// More client settings, e.g. security.
+    pub options: Vec<(String, String)>,
+    /// Every topic of the system, to know its owner.
+    pub topics: &'static [Topic],
+}
+
+/// What the outside may know of the engine.
+#[derive(Debug, Default)]
+pub struct Health {
+    /// Partitions assigned now.
+    pub assigned: AtomicU64,
+    /// Records handled since start.
+    pub handled: AtomicU64,
+    /// Batches committed since start.
+    pub batches: AtomicU64,
+    /// Batches refused because a partition was another's.
+    pub fenced: AtomicU64,
+    /// Partitions that stand still, with the code why.
+    pub held: Mutex<BTreeMap<TopicPartition, &'static str>>,
+}
+
+#[derive(Debug)]
+struct Part {
+    owner: &'static str,
+    epoch: i64,
+    next: i64,
+    last: Last,
+    queue: VecDeque<Fetched>,
+    hold: Option<Hold>,
+}
+
+#[derive(Debug)]
+struct Hold {
+    until: Option<Instant>,
+    wait: Duration,
+    /// Records before the one that failed may go on.
+    offset: i64,
+}
+
+struct Engine<W: Work> {
+    config: Config,
+    units: Units,
+    routes: Arc<Routes<W>>,
+    health: Arc<Health>,
+    wishes: Arc<Wishes>,
+    events: mpsc::Receiver<Event>,
+    parts: BTreeMap<TopicPartition, Part>,
+    /// Records a batch may have; halved while the database refuses some row of it.
+    limit: usize,
+    back_off: Duration,
+    retry_at: Option<Instant>,
+    unsettled: Option<Vec<Move>>,
+    ended: Arc<AtomicBool>,
+}
+
+/// Starts the polling thread and the engine. The engine ends in order when `stop` becomes true: the batch in hand is
+/// finished, the group is left.
+///
+/// # Errors
+/// The polling thread cannot be started.
+pub fn spawn<W: Work>(
+    config: Config,
+    units: Units,
+    routes: Routes<W>,
+    health: Arc<Health>,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<tokio::task::JoinHandle<()>> {
+    let (tell, events) = mpsc::channel(8);
+    let wishes = Arc::new(Wishes::default());
+    let stopping = Arc::new(AtomicBool::new(false));
+    let ended = Arc::new(AtomicBool::new(false));
+    let settings = Settings {
+        group: config.group.clone(),
+        instance: config.instance.clone(),
+        bootstrap: config.bootstrap.clone(),
+        options: config.options.clone(),
+        topics: routes.topics().to_vec(),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let (pool, thread_wishes, thread_stop, thread_ended) =
+        (units.pool.clone(), Arc::clone(&wishes), Arc::clone(&stopping), Arc::clone(&ended));
+    std::thread::Builder::new().name(format!("{}-poll", config.group)).spawn(move || {
+        if let Err(error) = source::run(settings, pool, runtime, tell, &thread_wishes, &thread_stop) {
+            tracing::error!(error = %error, "the polling thread ended");
+        }
+        thread_ended.store(true, Ordering::Relaxed);
+    })?;
+    let mut engine = Engine {
+        config,
+        units,
+        routes: Arc::new(routes),
+        health,
+        wishes,
+        events,
+        parts: BTreeMap::new(),
+        limit: BATCH,
+        back_off: BACK_OFF.0,
+        retry_at: None,
+        unsettled: None,
+        ended,
+    };
+    Ok(tokio::spawn(async move {
+        tokio::spawn(async move {
+            // A dropped sender means the process is going down as well.
+            drop(stop.wait_for(|stop| *stop).await);
+            stopping.store(true, Ordering::Relaxed);
+        });
+        engine.run().await;
+    }))
+}
+
+impl<W: Work> Engine<W> {
+    async fn run(&mut self) {
+        loop {
+            while let Ok(event) = self.events.try_recv() {
+                self.apply(event).await;
+            }
+            self.wish();
+            self.release();
+            if self.ready() {
+                self.step().await;
+                continue;
+            }
+            let wake = self.parts.values().filter_map(|p| p.hold.as_ref()?.until).chain(self.retry_at).min();
+            let event = match wake {
+                Some(at) => match tokio::time::timeout_at(at, self.events.recv()).await {
+                    Ok(event) => event,
+                    Err(_elapsed) => {
+                        self.release();
+                        continue;
+                    }
+                },
+                None => self.events.recv().await,
+            };
+            match event {
+                Some(event) => self.apply(event).await,
+                // The thread has left the group and gone.
+                None => break,
+            }
+        }
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn ready(&self) -> bool {
+        self.retry_at.is_none_or(|at| at <= Instant::now()) && (self.unsettled.is_some() || self.parts.values().any(|p| p.offered() > 0))
+    }
+
+    fn release(&mut self) {
+        let now = Instant::now();
+        for part in self.parts.values_mut() {
+            if let Some(hold) = &mut part.hold
+                && hold.until.is_some_and(|until| until <= now)
+            {
+                hold.until = None;
+                hold.offset = i64::MAX;
+            }
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+        }
+    }
+
+    async fn apply(&mut self, event: Event) {
+        match event {
+            Event::Assigned(taken) => self.assigned(taken),
+            Event::Revoked(done) => {
+                self.parts.clear();
+                self.unsettled = None;
+                self.health.assigned.store(0, Ordering::Relaxed);
+                lock(&self.health.held).clear();
+                if done.send(()).is_err() {
+                    tracing::warn!("the polling thread had stopped waiting for the revocation");
+                }
+            }
+            Event::Records(records) => {
+                for record in records {
+                    if let Some(part) = self.parts.get_mut(&record.at)
+                        && record.offset >= part.queue.back().map_or(part.next, |last| last.offset.saturating_add(1))
+                    {
+                        part.queue.push_back(record);
+                    }
+                }
+            }
+            Event::AtEnd(partitions) => self.at_end(&partitions).await,
+            Event::Stopped(at, code) => {
+                tracing::error!(partition = %at, code, "partition stopped: its records are not the ones that were read before");
+                self.parts.remove(&at);
+                lock(&self.health.held).insert(at, code);
+            }
+        }
+    }
+
+    fn assigned(&mut self, taken: Vec<Taken>) {
+        self.parts.clear();
+        self.health.assigned.store(u64::try_from(taken.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        for part in taken {
+            let Some(topic) = self.config.topics.iter().find(|topic| topic.name == part.at.topic) else { continue };
+            self.parts.insert(
+                part.at,
+                Part { owner: topic.owner, epoch: part.epoch, next: part.next_offset, last: part.last, queue: VecDeque::new(), hold: None },
+            );
+        }
+    }
+
+    async fn at_end(&self, partitions: &[TopicPartition]) {
+        let read: Vec<(TopicPartition, i64)> =
+            partitions.iter().filter_map(|at| self.parts.get(at).filter(|p| p.queue.is_empty()).map(|p| (at.clone(), p.epoch))).collect();
+        if read.is_empty() {
+            return;
+        }
+        if let Err(error) = assignment::caught_up(&self.units.pool, &self.config.group, &self.config.instance, &read).await {
+            tracing::debug!(error = %error, "note that partitions are read to their end");
+        }
+    }
+
+    /// Asks the thread to pause what is held or has too much queued.
+    fn wish(&self) {
+        let mut paused = lock(&self.wishes.paused);
+        paused.clear();
+        paused.extend(self.parts.iter().filter(|(_, p)| p.queue.len() >= QUEUE).map(|(at, _)| at.clone()));
+    }
+
+    async fn step(&mut self) {
+        if let Some(moves) = self.unsettled.take() {
+            return self.settle(moves).await;
+        }
+        let routes = Arc::clone(&self.routes);
+        let offers = self.offer();
+        let (plan, held) = batch::plan(&self.units.codec, &routes, &offers).await;
+        let records: Vec<(TopicPartition, i64)> = offers.iter().flat_map(|o| o.records.iter().map(|r| (o.at.clone(), r.offset))).collect();
+        drop(offers);
+        for held in held {
+            self.hold(held);
+        }
+        if plan.moves.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let (moves, repeats) = (plan.moves.clone(), plan.repeats);
+        match batch::attempt(&self.units, &self.config.group, &plan).await {
+            Ok(Outcome::Written(tx, unit)) => {
+                drop(plan);
+                if let Err(error) = tx.commit().await {
+                    tracing::warn!(error = %error, "the outcome of a commit is not known");
+                    self.unsettled = Some(moves);
+                    return self.wait();
+                }
+                metrics::histogram!("messaging_process_duration_seconds", "group" => self.config.group.clone())
+                    .record(started.elapsed().as_secs_f64());
+                metrics::counter!("messaging_repeats_total").increment(repeats);
+                self.advanced(&moves);
+                self.units.committed(&unit);
+            }
+            Ok(Outcome::Fenced) => {
+                drop(plan);
+                self.fenced();
+            }
+            Ok(Outcome::Failed(index, failure)) => {
+                // The index counts records that were taken; those are the offered ones but for each partition's held tail.
+                let at = nth(&moves, &records, index);
+                drop(plan);
+                if let Some((at, offset)) = at {
+                    self.hold(Held { at, offset, failure });
+                }
+            }
+            Err(error) => {
+                drop(plan);
+                self.failed(&error, records.first());
+            }
+        }
+    }
+
+    /// What each partition can offer now, fairly, at most `limit` together.
+    fn offer(&self) -> Vec<Offer<'_>> {
+        let ready: Vec<(&TopicPartition, &Part)> = self.parts.iter().filter(|(_, p)| p.offered() > 0).collect();
+        let share = self.limit.div_ceil(ready.len().max(1)).max(1);
+        let mut room = self.limit.max(1);
+        let mut offers = Vec::with_capacity(ready.len());
+        for (at, part) in ready {
+            let count = part.offered().min(share).min(room);
+            room = room.saturating_sub(count);
+            if count > 0 {
+                offers.push(Offer {
+                    at,
+                    owner: part.owner,
+                    epoch: part.epoch,
+                    from: part.next,
+                    last: &part.last,
+                    records: part.queue.iter().take(count).collect(),
+                });
+            }
+        }
+        offers
+    }
+
+    fn advanced(&mut self, moves: &[Move]) {
+        let mut handled = 0;
+        for m in moves {
+            let Some(part) = self.parts.get_mut(&m.at) else { continue };
+            while part.queue.front().is_some_and(|record| record.offset < m.to) {
+                part.queue.pop_front();
+                handled += 1;
+            }
+            part.next = m.to;
+            part.last.extend(m.links.iter().cloned());
+            if part.hold.as_ref().is_some_and(|hold| hold.until.is_none() && m.to > m.from)
+                && part.hold.as_ref().is_some_and(|hold| hold.offset == i64::MAX)
+            {
+                part.hold = None;
+                lock(&self.health.held).remove(&m.at);
+                tracing::info!(partition = %m.at, "partition goes on");
+            }
+            lock(&self.wishes.handled).insert(m.at.clone(), m.to);
+        }
+        self.limit = BATCH;
+        self.back_off = BACK_OFF.0;
+        self.health.handled.fetch_add(handled, Ordering::Relaxed);
+        self.health.batches.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("messaging_client_consumed_messages_total", "group" => self.config.group.clone()).increment(handled);
+        metrics::counter!("consumer_batches_total", "group" => self.config.group.clone()).increment(1);
+    }
+
+    /// Ends the partition's part before the record and says so loudly; it is tried again after a growing wait.
+    fn hold(&mut self, held: Held) {
+        let Some(part) = self.parts.get_mut(&held.at) else { return };
+        let wait = part.hold.as_ref().map_or(HOLD.0, |hold| (hold.wait * 2).min(HOLD.1));
+        part.hold = Some(Hold { until: Some(Instant::now() + wait), wait, offset: held.offset });
+        lock(&self.health.held).insert(held.at.clone(), held.failure.code);
+        metrics::counter!("consumer_holds_total", "code" => held.failure.code).increment(1);
+        tracing::error!(partition = %held.at, offset = held.offset, code = held.failure.code, class = held.failure.class.as_str(), error = %held.failure, wait_ms = wait.as_millis(), "partition is held");
+    }
+
+    fn fenced(&mut self) {
+        tracing::warn!(group = %self.config.group, "a partition is another member's: taking over anew");
+        self.health.fenced.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("consumer_fenced_total").increment(1);
+        self.parts.clear();
+        self.wishes.rejoin.store(true, Ordering::Relaxed);
+    }
+
+    fn failed(&mut self, error: &sqlx::Error, first: Option<&(TopicPartition, i64)>) {
+        match (retry_of(error), first) {
+            (Retry::Halve | Retry::No, Some((at, offset))) if self.limit == 1 => {
+                let failure = Failure::permanent("write_refused", format!("the database refuses what handling the record writes: {error}"));
+                self.limit = BATCH;
+                return self.hold(Held { at: at.clone(), offset: *offset, failure });
+            }
+            (Retry::Halve | Retry::No, _) => {
+                self.limit = (self.limit / 2).max(1);
+                tracing::warn!(error = %error, limit = self.limit, "batch is halved to find the record at fault");
+            }
+            (Retry::Same, _) => tracing::warn!(error = %error, "batch is tried again"),
+        }
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        self.retry_at = Some(Instant::now() + self.back_off);
+        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+    }
+
+    async fn settle(&mut self, moves: Vec<Move>) {
+        match assignment::settle(&self.units.pool, &self.config.group, &moves).await {
+            Ok(Settled::Committed) => {
+                self.advanced(&moves);
+                self.units.relay.notify_one();
+                self.units.worker.notify_one();
+            }
+            Ok(Settled::RolledBack) => {}
+            Ok(Settled::Fenced) => self.fenced(),
+            Err(error) => {
+                tracing::warn!(error = %error, "ask what became of a commit");
+                self.unsettled = Some(moves);
+                self.wait();
+            }
+        }
+    }
+}
+
+impl Part {
+    /// Records that may be tried now: none beyond the one that is held.
+    fn offered(&self) -> usize {
+        match &self.hold {
+            None => self.queue.len(),
+            Some(hold) => self.queue.iter().take_while(|record| record.offset < hold.offset).count(),
+        }
+    }
+}
+
+/// The place of the `index`-th record of the batch: partitions in order, each up to its move's end.
+fn nth(moves: &[Move], records: &[(TopicPartition, i64)], index: usize) -> Option<(TopicPartition, i64)> {
+    records.iter().filter(|(at, offset)| moves.iter().any(|m| m.at == *at && *offset < m.to)).nth(index).cloned()
+}

@@ -1,0 +1,25 @@
+//! From Kafka to the database: progress rows are the truth, epochs fence, one task handles what has arrived in all
+//! partitions in one transaction (steps C0–C5 of docs/guarantees).
+
+mod assignment;
+mod batch;
+pub mod chain;
+mod engine;
+mod source;
+
+pub use engine::{Config, Health, spawn};
+
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Topic name.
+    pub topic: String,
+    /// Partition number.
+    pub partition: i32,
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}

@@ -1,0 +1,424 @@
+//! The polling thread: one `BaseConsumer`, its rebalances, and a bounded channel to the engine. It never stops polling, so
+//! waiting for the database never makes the member leave its group.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+use sqlx::postgres::PgPool;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::TopicPartition;
+use super::assignment::{self, Taken};
+use super::chain::Link;
+use crate::message::{MessageId, header};
+
+/// Records handed over in one piece at most.
+const CHUNK: usize = 500;
+
+/// A record as fetched.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) at: TopicPartition,
+    pub(super) offset: i64,
+    pub(super) key: String,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) id: Option<MessageId>,
+    pub(super) correlation: String,
+    pub(super) link: Option<Link>,
+    /// 64 bits of SHA-256 over offset, key and value.
+    pub(super) hash: i64,
+}
+
+/// What the thread tells the engine, in order.
+#[derive(Debug)]
+pub(super) enum Event {
+    Assigned(Vec<Taken>),
+    /// The engine drops its records of all partitions and then answers.
+    Revoked(std::sync::mpsc::Sender<()>),
+    Records(Vec<Fetched>),
+    /// Partitions whose every stable record had been handed over when the client looked.
+    AtEnd(Vec<TopicPartition>),
+    /// The record before the progress row is not the one that was handled, or there is none: these partitions stand still.
+    Stopped(TopicPartition, &'static str),
+}
+
+/// What the engine tells the thread.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Partitions that must not deliver for now.
+    pub(super) paused: Mutex<HashSet<TopicPartition>>,
+    /// Next offsets handled since the last look, for lag tools.
+    pub(super) handled: Mutex<HashMap<TopicPartition, i64>>,
+    /// Take over all partitions anew: an epoch was found to be another's.
+    pub(super) rejoin: AtomicBool,
+}
+
+pub(super) struct Settings {
+    pub(super) group: String,
+    pub(super) instance: String,
+    pub(super) bootstrap: String,
+    pub(super) options: Vec<(String, String)>,
+    pub(super) topics: Vec<&'static str>,
+}
+
+struct Context {
+    settings: Arc<Settings>,
+    pool: PgPool,
+    runtime: Handle,
+    events: mpsc::Sender<Event>,
+    /// First record of a partition taken over: the offset asked for and, when it was handled before, its hash.
+    expect: Mutex<HashMap<TopicPartition, (i64, Option<i64>)>>,
+    at_end: Mutex<Vec<TopicPartition>>,
+    received: AtomicU64,
+    assigned: AtomicI64,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic elsewhere does not make these maps inconsistent: each update is one call.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientContext for Context {
+    fn stats(&self, stats: Statistics) {
+        // Fetch answers must keep arriving, or "nothing new" would only mean that the broker is away.
+        let received: u64 = stats.brokers.values().filter(|b| b.state == "UP").map(|b| b.rx).sum();
+        let alive = received > self.received.swap(received, Ordering::Relaxed);
+        let mut at_end = Vec::new();
+        for topic in stats.topics.values() {
+            for part in topic.partitions.values().filter(|p| p.partition >= 0 && p.fetch_state == "active") {
+                let behind = part.ls_offset.saturating_sub(part.next_offset).max(0);
+                metrics::gauge!("consumer_lag_records", "topic" => topic.topic.clone(), "partition" => part.partition.to_string())
+                    .set(i32::try_from(behind.saturating_add(part.fetchq_cnt)).map_or(f64::from(i32::MAX), f64::from));
+                if alive && part.ls_offset >= 0 && part.next_offset >= part.ls_offset && part.fetchq_cnt == 0 {
+                    at_end.push(TopicPartition { topic: topic.topic.clone(), partition: part.partition });
+                }
+            }
+        }
+        *lock(&self.at_end) = at_end;
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(error = %error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, tpl: &mut TopicPartitionList) {
+        let result =
+            if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS { self.assign(consumer, tpl) } else { self.revoke(consumer) };
+        if let Err(error) = result {
+            // Without an assignment nothing is read; the next rebalance or rejoin tries again.
+            tracing::error!(error = %error, "rebalance of group {}", self.settings.group);
+        }
+    }
+}
+
+impl Context {
+    fn assign(&self, consumer: &BaseConsumer<Self>, tpl: &TopicPartitionList) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let partitions: Vec<TopicPartition> =
+            tpl.elements().iter().map(|e| TopicPartition { topic: e.topic().to_owned(), partition: e.partition() }).collect();
+        tracing::info!(group = %self.settings.group, instance = %self.settings.instance, partitions = partitions.len(), "assigned");
+        let taken = if partitions.is_empty() { Vec::new() } else { self.take(&partitions) };
+        let mut list = TopicPartitionList::new();
+        let mut expect = lock(&self.expect);
+        expect.clear();
+        for part in &taken {
+            // One record earlier when there is one: it must be the one that was handled last.
+            let hash = part.last_hash.filter(|_| part.next_offset > 0);
+            let start = if hash.is_some() { part.next_offset.saturating_sub(1) } else { part.next_offset };
+            expect.insert(part.at.clone(), (start, hash));
+            list.add_partition_offset(&part.at.topic, part.at.partition, Offset::Offset(start))?;
+        }
+        drop(expect);
+        self.assigned.store(i64::try_from(taken.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.tell(Event::Assigned(taken));
+        consumer.assign(&list)?;
+        Ok(())
+    }
+
+    /// Blocks this thread until the rows are had: without them nothing may be read.
+    fn take(&self, partitions: &[TopicPartition]) -> Vec<Taken> {
+        let mut wait = Duration::from_millis(50);
+        for _ in 0..20 {
+            match self.runtime.block_on(assignment::take(&self.pool, &self.settings.group, &self.settings.instance, partitions)) {
+                Ok(taken) => return taken,
+                Err(error) => {
+                    tracing::warn!(error = %error, "take over partitions of group {}", self.settings.group);
+                    std::thread::park_timeout(wait);
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (done, wait) = std::sync::mpsc::channel();
+        self.tell(Event::Revoked(done));
+        if wait.recv_timeout(Duration::from_secs(5)).is_err() {
+            tracing::warn!("the batch in hand outlasts the revocation: its epoch will fence it");
+        }
+        self.assigned.store(0, Ordering::Relaxed);
+        consumer.unassign()?;
+        Ok(())
+    }
+
+    fn tell(&self, event: Event) {
+        if self.events.blocking_send(event).is_err() {
+            tracing::debug!("engine has stopped");
+        }
+    }
+}
+
+/// Runs until `stop`: joins the group, polls, hands over. Returns after the group was left in order.
+pub(super) fn run(
+    settings: Settings,
+    pool: PgPool,
+    runtime: Handle,
+    events: mpsc::Sender<Event>,
+    wishes: &Wishes,
+    stop: &AtomicBool,
+) -> KafkaResult<()> {
+    let settings = Arc::new(settings);
+    while !stop.load(Ordering::Relaxed) {
+        let consumer = connect(&settings, &pool, &runtime, &events)?;
+        wishes.rejoin.store(false, Ordering::Relaxed);
+        let outcome = Poller { consumer: &consumer, wishes, stop, paused: HashSet::new(), waiting: Vec::new() }.run();
+        // librdkafka sends no LeaveGroup for a static member on close: unsubscribe and let the revocation run.
+        consumer.unsubscribe();
+        let deadline = Instant::now() + Duration::from_secs(6);
+        while consumer.context().assigned.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            drop(consumer.poll(Duration::from_millis(50)));
+        }
+        if let Err(error) = outcome {
+            tracing::error!(error = %error, "consumer of group {} starts anew", settings.group);
+            std::thread::park_timeout(Duration::from_secs(1));
+        }
+    }
+    Ok(())
+}
+
+fn connect(settings: &Arc<Settings>, pool: &PgPool, runtime: &Handle, events: &mpsc::Sender<Event>) -> KafkaResult<BaseConsumer<Context>> {
+    let mut config = ClientConfig::new();
+    // Source of the values: PROTOCOLS 5.
+    config
+        .set("bootstrap.servers", &settings.bootstrap)
+        .set("group.id", &settings.group)
+        .set("group.instance.id", &settings.instance)
+        .set("client.id", &settings.instance)
+        .set("partition.assignment.strategy", "range")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "100")
+        .set("session.timeout.ms", "6000")
+        .set("heartbeat.interval.ms", "2000")
+        .set("max.poll.interval.ms", "60000")
+        .set("check.crcs", "true")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("statistics.interval.ms", "1000");
+    for (name, value) in &settings.options {
+        config.set(name, value);
+    }
+    let context = Context {
+        settings: Arc::clone(settings),
+        pool: pool.clone(),
+        runtime: runtime.clone(),
+        events: events.clone(),
+        expect: Mutex::default(),
+        at_end: Mutex::default(),
+        received: AtomicU64::new(0),
+        assigned: AtomicI64::new(0),
+    };
+    let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
+    consumer.subscribe(&settings.topics)?;
+    Ok(consumer)
+}
+
+struct Poller<'a> {
+    consumer: &'a BaseConsumer<Context>,
+    wishes: &'a Wishes,
+    stop: &'a AtomicBool,
+    paused: HashSet<TopicPartition>,
+    /// Records the engine had no room for yet.
+    waiting: Vec<Fetched>,
+}
+
+impl Poller<'_> {
+    fn run(&mut self) -> KafkaResult<()> {
+        let mut commit_at = Instant::now();
+        while !self.stop.load(Ordering::Relaxed) && !self.wishes.rejoin.load(Ordering::Relaxed) {
+            self.pause()?;
+            self.fetch()?;
+            self.hand_over();
+            if commit_at.elapsed() > Duration::from_secs(1) {
+                commit_at = Instant::now();
+                self.commit();
+            }
+        }
+        Ok(())
+    }
+
+    /// C5, for lag tools only: the progress rows are the truth, so a failure does not matter.
+    fn commit(&self) {
+        let handled = std::mem::take(&mut *lock(&self.wishes.handled));
+        let mut list = TopicPartitionList::new();
+        for (at, next) in handled {
+            if let Err(error) = list.add_partition_offset(&at.topic, at.partition, Offset::Offset(next)) {
+                tracing::debug!(error = %error, "offset for lag tools");
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            tracing::debug!(error = %error, "commit for lag tools");
+        }
+    }
+
+    /// One blocking poll, then whatever else is there.
+    fn fetch(&mut self) -> KafkaResult<()> {
+        let mut timeout = if self.waiting.is_empty() { Duration::from_millis(50) } else { Duration::from_millis(2) };
+        while self.waiting.len() < CHUNK {
+            match self.consumer.poll(timeout) {
+                None => break,
+                Some(Ok(message)) => {
+                    let fetched = read(&message);
+                    if let Some(fetched) = self.expected(fetched) {
+                        self.waiting.push(fetched);
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))) => {
+                    self.out_of_range()
+                }
+                Some(Err(error)) => {
+                    if let Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::FencedInstanceId) = error.rdkafka_error_code() {
+                        return Err(error);
+                    }
+                    tracing::debug!(error = %error, "poll");
+                    break;
+                }
+            }
+            timeout = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// The first record of a partition taken over must be the one handled last; it is checked and passed over.
+    fn expected(&self, fetched: Fetched) -> Option<Fetched> {
+        let mut expect = lock(&self.consumer.context().expect);
+        let Some((offset, hash)) = expect.remove(&fetched.at) else { return Some(fetched) };
+        drop(expect);
+        let Some(hash) = hash else { return Some(fetched) };
+        if fetched.offset == offset && fetched.hash == hash {
+            return None;
+        }
+        self.consumer.context().tell(Event::Stopped(fetched.at, "topic_replaced"));
+        None
+    }
+
+    /// A progress row outside its partition: before the log's start the messages are gone, beyond its end the topic is
+    /// another. librdkafka does not say which partition it was, so each is compared with its watermarks.
+    fn out_of_range(&self) {
+        let context = self.consumer.context();
+        let expected: Vec<(TopicPartition, i64)> = lock(&context.expect).iter().map(|(at, (offset, _))| (at.clone(), *offset)).collect();
+        for (at, offset) in expected {
+            if let Ok((low, high)) = self.consumer.fetch_watermarks(&at.topic, at.partition, Duration::from_secs(5)) {
+                if offset < low {
+                    context.tell(Event::Stopped(at, "offset_gone"));
+                } else if offset >= high {
+                    context.tell(Event::Stopped(at, "topic_replaced"));
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let context = self.consumer.context();
+        if !self.waiting.is_empty() {
+            match context.events.try_reserve() {
+                Ok(slot) => slot.send(Event::Records(std::mem::take(&mut self.waiting))),
+                Err(_full) => return,
+            }
+        }
+        let at_end = std::mem::take(&mut *lock(&context.at_end));
+        if !at_end.is_empty()
+            && let Ok(slot) = context.events.try_reserve()
+        {
+            slot.send(Event::AtEnd(at_end));
+        }
+    }
+
+    /// Pauses what the engine asked for, and everything while records wait for room.
+    fn pause(&mut self) -> KafkaResult<()> {
+        if self.paused.is_empty() && self.waiting.len() < CHUNK && lock(&self.wishes.paused).is_empty() {
+            return Ok(());
+        }
+        let assignment: Vec<TopicPartition> = self
+            .consumer
+            .assignment()?
+            .elements()
+            .iter()
+            .map(|e| TopicPartition { topic: e.topic().to_owned(), partition: e.partition() })
+            .collect();
+        let wanted: HashSet<TopicPartition> = {
+            let asked = lock(&self.wishes.paused);
+            assignment.iter().filter(|at| self.waiting.len() >= CHUNK || asked.contains(at)).cloned().collect()
+        };
+        if wanted == self.paused {
+            return Ok(());
+        }
+        let list = |set: Vec<&TopicPartition>| {
+            let mut list = TopicPartitionList::new();
+            for at in set {
+                list.add_partition(&at.topic, at.partition);
+            }
+            list
+        };
+        self.consumer.pause(&list(wanted.difference(&self.paused).collect()))?;
+        self.consumer.resume(&list(self.paused.difference(&wanted).filter(|at| assignment.contains(at)).collect()))?;
+        self.paused = wanted;
+        Ok(())
+    }
+}
+
+fn read(message: &BorrowedMessage<'_>) -> Fetched {
+    let mut found: HashMap<&str, &str> = HashMap::new();
+    if let Some(headers) = message.headers() {
+        for one in headers.iter() {
+            if let Some(value) = one.value.and_then(|value| std::str::from_utf8(value).ok()) {
+                found.insert(one.key, value);
+            }
+        }
+    }
+    let text = |name: &str| found.get(name).copied();
+    let mut bytes = message.offset().to_be_bytes().to_vec();
+    bytes.extend(message.key().unwrap_or_default());
+    bytes.extend(message.payload().unwrap_or_default());
+    let mut head = [0_u8; 8];
+    for (to, from) in head.iter_mut().zip(digest(&SHA256, &bytes).as_ref()) {
+        *to = *from;
+    }
+    Fetched {
+        at: TopicPartition { topic: message.topic().to_owned(), partition: message.partition() },
+        offset: message.offset(),
+        key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+        value: message.payload().map(<[u8]>::to_vec),
+        id: text(header::CE_ID).and_then(|id| uuid::Uuid::parse_str(id).ok()).map(MessageId::from),
+        correlation: text(header::CORRELATION_ID).unwrap_or_default().to_owned(),
+        link: Link::read(text(header::SRC), text(header::SEQ), text(header::PREV)),
+        hash: i64::from_be_bytes(head),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a service gives to the runtime.
+
+use std::sync::Arc;
+
+use actix_web::web::ServiceConfig;
+use record::Topic;
+
+use crate::effects::Effects;
+use crate::failure::Failure;
+use crate::registry::Gate;
+use crate::route::Routes;
+use crate::run::Context;
+use crate::unit::{Needs, Unit, Work};
+
+/// One record type this service writes: `(topic, full name, schema JSON)`.
+pub type OwnRecord = (&'static str, &'static str, &'static str);
+
+/// The description of [`record::Record`] type `T` for [`Service::RECORDS`].
+#[must_use]
+pub const fn own<T: record::Record>() -> OwnRecord {
+    (T::TOPIC, T::FULL_NAME, T::SCHEMA)
+}
+
+/// A service: its name, the messages it writes and handles, its outside effects, its deadlines and its HTTP face.
+pub trait Service: Send + Sync + Sized + 'static {
+    /// The service's own rows in a unit.
+    type Work: Work;
+    /// The outside it calls; [`NoEffects`] when there is none.
+    type Effects: Effects<Self::Work>;
+    /// What the HTTP handlers share, built once on the main runtime and cloned into every HTTP worker.
+    type Http: Clone + Send + 'static;
+
+    /// Name of the service: its consumer group, the owner of its topics, the `src` of its records.
+    const NAME: &'static str;
+    /// The record types it writes; their schemas are registered at start.
+    const RECORDS: &'static [OwnRecord];
+    /// Every topic of the system, to know whose `src` a record must carry.
+    const TOPICS: &'static [Topic];
+    /// Judges our schemas against the registry's versions.
+    const GATE: Gate;
+    /// Migrations of the service's own tables.
+    const MIGRATOR: &'static sqlx::migrate::Migrator;
+
+    /// The route table.
+    fn routes(&self) -> Routes<Self::Work>;
+
+    /// Connects to the outside.
+    ///
+    /// # Errors
+    /// The outside cannot be set up.
+    fn effects(&self, context: &Context) -> impl Future<Output = anyhow_lite::Result<Self::Effects>> + Send;
+
+    /// Builds what HTTP handlers share: group commits, read bridges.
+    ///
+    /// # Errors
+    /// It cannot be set up.
+    fn http(self: Arc<Self>, context: &Context) -> impl Future<Output = anyhow_lite::Result<Self::Http>> + Send;
+
+    /// Registers the HTTP routes.
+    fn configure(http: &Self::Http, config: &mut ServiceConfig);
+
+    /// Names what deciding a deadline of `saga` needs loaded.
+    fn deadline_needs(&self, saga: &str, needs: &mut Needs<Self::Work>);
+
+    /// Decides what a deadline that ran out means. The runtime has disarmed it and set the cause.
+    ///
+    /// # Errors
+    /// A defect: the deadline stays armed and is tried again.
+    fn deadline(&self, unit: &mut Unit<Self::Work>, saga: &str, step: &str) -> Result<(), Failure>;
+}
+
+/// Errors of a service's set-up, printed once with their chain where the process ends.
+pub mod anyhow_lite {
+    /// Any error.
+    pub type Error = Box<dyn std::error::Error + Send + Sync>;
+    /// A result with any error.
+    pub type Result<T> = std::result::Result<T, Error>;
+}
+
+/// The outside of a service that calls nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct NoEffects;
+
+impl<W: Work> Effects<W> for NoEffects {
+    type Answer = std::convert::Infallible;
+    const STEPS: &'static [&'static str] = &[];
+
+    async fn call(&self, effect: &crate::effects::EffectRow) -> Result<Self::Answer, Failure> {
+        Err(Failure::permanent("no_effects", format!("effect {} of {} has nobody to call", effect.step, effect.stream)))
+    }
+
+    fn ask(&self, _: &crate::effects::EffectRow, _: &mut Needs<W>) {}
+
+    fn record(&self, _: &mut Unit<W>, _: &crate::effects::EffectRow, answer: &Self::Answer) -> Result<(), Failure> {
+        match *answer {}
+    }
+}

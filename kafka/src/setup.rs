@@ -1,0 +1,135 @@
+//! `setup`: what must exist before a service can serve, made by the owner role. Running it again changes nothing.
+
+use record::Topic;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::relay;
+use crate::service::Service;
+use crate::topics;
+
+/// The runtime's own tables.
+static CORE: Migrator = sqlx::migrate!("./migrations");
+
+/// Tables whose rows are facts: the service may add and read, never change.
+const FACTS: &[&str] = &["events", "schemas"];
+/// Tables it may also change or delete from.
+const STATE: &[&str] = &["streams", "progress", "chain", "effects", "deadlines"];
+/// Tables it may only read.
+const READ: &[&str] = &["outbox", "db_identity", "topic_partitions"];
+
+/// Why set-up failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A migration failed.
+    #[error("migrate the database")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A statement failed.
+    #[error("set up the database")]
+    Database(#[from] sqlx::Error),
+    /// Topics could not be made.
+    #[error("set up the topics")]
+    Topics(#[from] topics::Error),
+    /// The position record could not be written.
+    #[error("set up the relay's position")]
+    Relay(#[from] relay::Error),
+    /// A role name from the configuration is not a plain name.
+    #[error("role name {0} is not a plain lower-case name")]
+    Role(String),
+}
+
+/// Who is set up, by whom and for whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The owner's connection.
+    pub owner: PgConnectOptions,
+    /// The restricted role the service runs as.
+    pub role: String,
+    /// A role that may read everything.
+    pub reader: String,
+    /// Bootstrap servers.
+    pub bootstrap: String,
+    /// Partitions of topics that do not exist yet.
+    pub partitions: i32,
+}
+
+/// Migrates, grants, makes the service's own topics and the first position record.
+///
+/// # Errors
+/// [`Error`]; what was done before stays and is found done by the next run.
+pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
+    for role in [&options.role, &options.reader] {
+        if role.is_empty() || !role.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            return Err(Error::Role(role.clone()));
+        }
+    }
+    let mut db = PgConnection::connect_with(&options.owner).await?;
+    migrate(&mut db, S::MIGRATOR).await?;
+    grant(&mut db, options).await?;
+    let own: Vec<&Topic> = S::TOPICS.iter().filter(|topic| topic.owner == S::NAME).collect();
+    record_partitions(&mut db, S::TOPICS, options.partitions).await?;
+    topics::create(&options.bootstrap, S::NAME, &own, options.partitions).await?;
+    let names: Vec<&str> = own.iter().map(|topic| topic.name).collect();
+    let config = relay::Config {
+        service: S::NAME.to_owned(),
+        bootstrap: options.bootstrap.clone(),
+        client_options: Vec::new(),
+        connect: options.owner.clone(),
+    };
+    relay::write_first_position(&config, &names).await?;
+    db.close().await?;
+    Ok(())
+}
+
+/// Applies the runtime's migrations, then the service's, each in its own history table.
+async fn migrate(db: &mut PgConnection, service: &Migrator) -> Result<(), Error> {
+    let mut core = Migrator::with_migrations(CORE.iter().cloned().collect());
+    core.dangerous_set_table_name("_kafka_migrations");
+    core.run(&mut *db).await?;
+    service.run(&mut *db).await?;
+    sqlx::query("INSERT INTO db_identity (incarnation) VALUES (gen_random_uuid()) ON CONFLICT (only_row) DO NOTHING").execute(db).await?;
+    Ok(())
+}
+
+/// Everything the service's own migrations made is the service's to read and write; the runtime's tables as listed above.
+async fn grant(db: &mut PgConnection, options: &Options) -> Result<(), Error> {
+    let (role, reader) = (&options.role, &options.reader);
+    let core: Vec<&str> = [FACTS, STATE, READ].concat();
+    let own: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> ALL($1) AND c.relname NOT LIKE '\\_%' AND c.relname NOT LIKE 'outbox\\_%'
+         ORDER BY 1",
+    )
+    .bind(&core)
+    .fetch_all(&mut *db)
+    .await?;
+    let mut statements = vec![
+        format!("GRANT USAGE ON SCHEMA public TO {role}, {reader}"),
+        format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}"),
+        format!("ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {reader}"),
+        format!("GRANT SELECT ON {} TO {role}", READ.join(", ")),
+        format!("GRANT SELECT ON outbox_block TO {role}, {reader}"),
+        format!("GRANT SELECT, INSERT ON {} TO {role}", FACTS.join(", ")),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {role}", STATE.join(", ")),
+        format!("GRANT UPDATE (cluster_id) ON db_identity TO {role}"),
+        "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC".to_owned(),
+        format!("GRANT EXECUTE ON FUNCTION outbox_append, outbox_maintain TO {role}"),
+    ];
+    statements.extend(own.iter().map(|table| format!("GRANT SELECT, INSERT, UPDATE, DELETE ON \"{table}\" TO {role}")));
+    for statement in statements {
+        // Role names were checked, table names come from the catalogue.
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Partition counts are fixed by the first set-up; a later setting does not change them.
+async fn record_partitions(db: &mut PgConnection, topics: &[Topic], partitions: i32) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO topic_partitions (topic, partitions) SELECT topic, $2 FROM unnest($1::text[]) AS t (topic) ORDER BY topic ON CONFLICT (topic) DO NOTHING")
+        .bind(topics.iter().map(|topic| topic.name).collect::<Vec<_>>())
+        .bind(partitions)
+        .execute(db)
+        .await?;
+    Ok(())
+}
