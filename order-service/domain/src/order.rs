@@ -148,18 +148,7 @@ impl fmt::Debug for SealedToken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// It was placed and priced.
-    Placed {
-        /// Whose order it is.
-        customer: CustomerId,
-        /// Its lines, in the customer's order.
-        lines: Vec<PricedLine>,
-        /// Their sum.
-        total: Money,
-        /// How it is paid.
-        payment_token: Option<SealedToken>,
-        /// When.
-        at: i64,
-    },
+    Placed(Placed),
     /// It is paid.
     Confirmed {
         /// When.
@@ -172,6 +161,21 @@ pub enum Event {
         /// When.
         at: i64,
     },
+}
+
+/// An order as it was placed and priced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Whose order it is.
+    pub customer: CustomerId,
+    /// Its lines, in the customer's order.
+    pub lines: Vec<PricedLine>,
+    /// Their sum.
+    pub total: Money,
+    /// How it is paid.
+    pub payment_token: Option<SealedToken>,
+    /// When, in microseconds since the Unix epoch.
+    pub at: i64,
 }
 
 /// Why an order was cancelled.
@@ -253,20 +257,15 @@ pub fn decide(state: &Order, command: &Command) -> Result<Vec<Event>, Rejection>
 
 fn place(placement: &Placement) -> Result<Vec<Event>, Rejection> {
     let (lines, total) = placement.basket.priced()?;
-    Ok(vec![Event::Placed {
-        customer: placement.customer.clone(),
-        lines,
-        total,
-        payment_token: placement.payment_token.clone(),
-        at: placement.at,
-    }])
+    let (customer, payment_token) = (placement.customer.clone(), placement.payment_token.clone());
+    Ok(vec![Event::Placed(Placed { customer, lines, total, payment_token, at: placement.at })])
 }
 
 /// The state after `event`. Total: any stored history replays.
 #[must_use]
 pub fn evolve(_state: Order, event: &Event) -> Order {
     match event {
-        Event::Placed { total, payment_token, .. } => Order::Pending { total: *total, payment_token: payment_token.clone() },
+        Event::Placed(placed) => Order::Pending { total: placed.total, payment_token: placed.payment_token.clone() },
         Event::Confirmed { .. } => Order::Confirmed,
         Event::Cancelled { reason, .. } => Order::Cancelled { reason: *reason },
     }

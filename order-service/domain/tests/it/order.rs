@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use order_domain::{
-    Basket, CancelReason, Command, Event, Line, Lines, LinesFault, Order, Placement, PricedLine, Rejection, SealedToken, decide, evolve,
+    Basket, CancelReason, Command, Event, Line, Lines, LinesFault, Order, Placed, Placement, PricedLine, Rejection, SealedToken, decide,
+    evolve,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,13 +37,13 @@ fn pending() -> Order {
 fn a_placed_order_carries_its_priced_lines_and_their_total() {
     let events = decide(&Order::None, &place(&[("a", 2, Some(usd(100))), ("b", 1, Some(usd(50)))])).unwrap();
     let priced = |name, units, price| PricedLine { sku: sku(name), quantity: i64::try_into(units).unwrap(), unit_price: usd(price) };
-    let placed = Event::Placed {
+    let placed = Event::Placed(Placed {
         customer: "ann".parse().unwrap(),
         lines: vec![priced("a", 2, 100), priced("b", 1, 50)],
         total: usd(250),
         payment_token: Some(SealedToken::new("sealed")),
         at: 7,
-    };
+    });
     assert_eq!(events, [placed]);
     let state = events.iter().fold(Order::None, evolve);
     assert_eq!(state, Order::Pending { total: usd(250), payment_token: Some(SealedToken::new("sealed")) });
@@ -127,7 +128,7 @@ proptest! {
         let exact: i128 = entries.iter().map(|(units, price)| i128::from(*units) * i128::from(*price)).sum();
         match decide(&Order::None, &place(&lines)) {
             Ok(events) => {
-                let Some(Event::Placed { total, .. }) = events.first() else { panic!("no placement in {events:?}") };
+                let Some(Event::Placed(Placed { total, .. })) = events.first() else { panic!("no placement in {events:?}") };
                 prop_assert_eq!(i128::from(total.minor()), exact);
             }
             Err(rejection) => {
@@ -145,7 +146,7 @@ proptest! {
             let events = decide(&state, command).unwrap_or_default();
             for event in &events {
                 match event {
-                    Event::Placed { .. } => placed += 1,
+                    Event::Placed(_) => placed += 1,
                     Event::Confirmed { .. } | Event::Cancelled { .. } => decided += 1,
                 }
             }
