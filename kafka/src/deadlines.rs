@@ -83,7 +83,7 @@ async fn fire<S: Service>(firing: &Firing<S>, read_to: i64) -> Result<(), sqlx::
     let mut tx = firing.units.begin().await?;
     let due = sqlx::query(
         "SELECT saga, step FROM deadlines
-         WHERE due_at < to_timestamp($1 / 1000000.0) AND created_at < to_timestamp($2 / 1000000.0)
+         WHERE due_at < to_timestamp($1 / 1000000.0) AND due_at < to_timestamp($2 / 1000000.0)
          ORDER BY due_at LIMIT $3",
     )
     .bind(read_to)

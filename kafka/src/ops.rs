@@ -37,8 +37,8 @@ impl Checks {
             ("started", self.started.load(Ordering::Relaxed), String::new()),
             ("not_stopping", !self.stopping.load(Ordering::Relaxed), String::new()),
             (
-                "assignment",
-                self.consumer.assigned.load(Ordering::Relaxed) > 0,
+                "group_joined",
+                self.consumer.joined.load(Ordering::Relaxed),
                 format!("{} partitions", self.consumer.assigned.load(Ordering::Relaxed)),
             ),
             ("partitions_not_held", held.is_empty(), held.join(", ")),

@@ -246,7 +246,7 @@ async fn run<S: Service>(
     let relay_thread =
         relay::spawn(relay_config, tokio::runtime::Handle::current(), Arc::clone(&units.relay), Arc::clone(&relay_status), stop.clone());
     let consumer_config = consumer::Config { group: S::NAME.to_owned(), instance, bootstrap, options: Vec::new(), topics: S::TOPICS };
-    let engine = consumer::spawn(consumer_config, units.clone(), service.routes(), Arc::clone(&checks.consumer), stop.clone())?;
+    let mut engine = consumer::spawn(consumer_config, units.clone(), service.routes(), Arc::clone(&checks.consumer), stop.clone())?;
     let worker = tokio::spawn(worker::run(units.clone(), effects, Arc::clone(&units.worker), stop.clone()));
     let grace = config.millis("deadline_grace_ms")?;
     let firing = deadlines::Firing { units, service: Arc::clone(&service), relay: relay_status, grace };
@@ -261,6 +261,7 @@ async fn run<S: Service>(
     let broken = tokio::select! {
         () = signal() => None,
         ended = &mut server => Some(format!("the HTTP server ended: {ended:?}")),
+        _ = &mut engine => Some("the consumer ended".to_owned()),
         () = relay_died(&relay_thread) => Some("the relay ended".to_owned()),
     };
     tracing::info!(reason = broken.as_deref().unwrap_or("signal"), "stopping");

@@ -45,6 +45,8 @@ pub struct Config {
 /// What the outside may know of the engine.
 #[derive(Debug, Default)]
 pub struct Health {
+    /// The group has given this member its share, which may be empty.
+    pub joined: AtomicBool,
     /// Partitions assigned now.
     pub assigned: AtomicU64,
     /// Records handled since start.
@@ -205,6 +207,7 @@ impl<W: Work> Engine<W> {
                 self.parts.clear();
                 self.unsettled = None;
                 self.health.assigned.store(0, Ordering::Relaxed);
+                self.health.joined.store(false, Ordering::Relaxed);
                 lock(&self.health.held).clear();
                 if done.send(()).is_err() {
                     tracing::warn!("the polling thread had stopped waiting for the revocation");
@@ -230,6 +233,7 @@ impl<W: Work> Engine<W> {
 
     fn assigned(&mut self, taken: Vec<Taken>) {
         self.parts.clear();
+        self.health.joined.store(true, Ordering::Relaxed);
         self.health.assigned.store(u64::try_from(taken.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         for part in taken {
             let Some(topic) = self.config.topics.iter().find(|topic| topic.name == part.at.topic) else { continue };
