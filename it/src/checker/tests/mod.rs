@@ -1,0 +1,61 @@
+//! The checker's own proof: generated clean worlds raise no alarm, and every planted corruption is named by the right
+//! invariant with the right id.
+
+mod builder;
+mod planted;
+
+use proptest::prelude::*;
+
+use super::{Report, World, check};
+use builder::{Builder, Shape};
+
+fn assert_clean(world: &World) -> Report {
+    let report = check(world);
+    assert!(report.clean(), "{report}");
+    report
+}
+
+#[test]
+fn a_clean_world_is_clean_and_every_invariant_is_really_checked() {
+    let world = Builder::build(7, Shape { orders: 200, ..Shape::default() });
+    let report = assert_clean(&world);
+    for finding in &report.findings {
+        assert!(finding.checked > 100, "{} compared only {} things", finding.invariant, finding.checked);
+        assert_eq!(finding.note, None);
+    }
+}
+
+#[test]
+fn an_empty_world_is_clean() {
+    assert_clean(&World::default());
+}
+
+#[test]
+fn without_an_http_log_the_report_says_what_was_not_judged() {
+    let world = World { http: None, ..Builder::build(1, Shape::default()) };
+    let report = assert_clean(&world);
+    assert_eq!(report.findings[0].checked, 0);
+    assert!(report.to_string().contains("not checked"), "{report}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_clean_world_raises_a_false_alarm(
+        seed in any::<u64>(), orders in 0_usize..60, skus in 1_usize..12, partitions in 1_i32..7, aborts in 0_u64..60, stock in 1_i64..60,
+    ) {
+        let world = Builder::build(seed, Shape { orders, skus, partitions, aborts_percent: aborts, stock });
+        let report = check(&world);
+        prop_assert!(report.clean(), "{}", report);
+    }
+}
+
+/// Not a benchmark, only a guard against quadratic work: the month of baskets has twelve times as many orders.
+#[test]
+fn a_thousand_orders_are_judged_at_once() {
+    let world = Builder::build(3, Shape { orders: 1_000, skus: 200, stock: 500, ..Shape::default() });
+    let since = std::time::Instant::now();
+    assert_clean(&world);
+    assert!(since.elapsed() < std::time::Duration::from_secs(10), "took {:?}", since.elapsed());
+}

@@ -1,0 +1,93 @@
+//! `it check`: judges a system at rest from outside and says which promises it broke.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use it::checker::{self, collect};
+
+/// Exit codes of `check` besides 0 (clean) and 2 (usage).
+const VIOLATED: u8 = 1;
+const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 5;
+
+/// Whole-system proofs.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Proves I1 to I10 of a running system at rest. Exit: 0 clean, 1 violated, 2 usage, 5 not reachable.
+    ///
+    /// The addresses default to the names that `./run status -o env` prints.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// What clients asked and were told, one JSON object a line; without it I1 and parts of I2 and I9 are not judged.
+    #[arg(long)]
+    http_log: Option<PathBuf>,
+    /// The broker, host:port.
+    #[arg(long, env = "KAFKA_BOOTSTRAP")]
+    kafka: String,
+    /// The schema registry's ccompat base.
+    #[arg(long, env = "SCHEMA_REGISTRY_URL")]
+    registry: String,
+    /// The orders database, for a role that may read.
+    #[arg(long, env = "ORDERS_DATABASE_URL", hide_env_values = true)]
+    orders_db: String,
+    /// The inventory database.
+    #[arg(long, env = "INVENTORY_DATABASE_URL", hide_env_values = true)]
+    inventory_db: String,
+    /// The payments database.
+    #[arg(long, env = "PAYMENTS_DATABASE_URL", hide_env_values = true)]
+    payments_db: String,
+    /// The payment provider's database.
+    #[arg(long, env = "PROVIDER_DATABASE_URL", hide_env_values = true)]
+    provider_db: String,
+    /// How many violations of an invariant are shown.
+    #[arg(long, default_value_t = 10)]
+    shown: usize,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Check(check) = Cli::parse().command;
+    let sources = collect::Sources {
+        http_log: check.http_log,
+        kafka: check.kafka,
+        registry: check.registry,
+        orders_db: check.orders_db,
+        inventory_db: check.inventory_db,
+        payments_db: check.payments_db,
+        provider_db: check.provider_db,
+    };
+    let world = match collect::collect(&sources).await {
+        Ok(world) => world,
+        Err(error) => return failed(&error),
+    };
+    let report = checker::check(&world);
+    if let Err(error) = report.write(&mut std::io::stdout().lock(), check.shown) {
+        return failed(&collect::Error::Output(error));
+    }
+    if report.clean() { ExitCode::SUCCESS } else { ExitCode::from(VIOLATED) }
+}
+
+/// Says why there is no verdict, with the whole chain of causes.
+fn failed(error: &collect::Error) -> ExitCode {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    let code = if matches!(error, collect::Error::HttpLog(_)) { USAGE } else { UNREACHABLE };
+    // nobody is left to tell when standard error is gone
+    writeln!(std::io::stderr(), "{text}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
+}
