@@ -1,0 +1,47 @@
+//! Every record that is published is handled in some service's `src/routes.rs`, or excused here with the reason.
+
+use std::fs;
+
+use anyhow::Context as _;
+use schemas::RECORDS;
+
+use super::crates::Member;
+
+/// Records none of our services handles, and who reads them instead.
+const EXCUSED: &[(&str, &str)] = &[];
+
+/// The text of every `src/routes.rs` of a service that reads Kafka.
+pub(super) fn routes(members: &[Member]) -> anyhow::Result<Vec<String>> {
+    let mut texts = Vec::new();
+    for path in members.iter().filter(|member| member.name.ends_with("-service")).map(|member| member.folder.join("src/routes.rs")) {
+        if path.is_file() {
+            texts.push(fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?);
+        }
+    }
+    Ok(texts)
+}
+
+pub(super) fn faults(routes: &[String]) -> Vec<String> {
+    // Until the first table of routes exists there is nothing to compare with.
+    if routes.is_empty() {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    for full_name in RECORDS.iter().map(|entry| entry.full_name) {
+        let handled = routes.iter().any(|text| handles(text, full_name));
+        match (handled, EXCUSED.iter().any(|(excused, _)| *excused == full_name)) {
+            (true, false) | (false, true) => {}
+            (false, false) => {
+                faults.push(format!("{full_name}: no src/routes.rs handles it; handle it, or excuse it in xtask/src/check/records.rs"))
+            }
+            (true, true) => faults.push(format!("{full_name}: is handled and excused; remove the excuse in xtask/src/check/records.rs")),
+        }
+    }
+    faults
+}
+
+/// Whether a table of routes has `.on::<namespace::Name>`.
+fn handles(text: &str, full_name: &str) -> bool {
+    let path = full_name.replace('.', "::");
+    text.split(".on::<").skip(1).any(|rest| rest.split('>').next().is_some_and(|kind| kind.trim().ends_with(&path)))
+}
