@@ -240,7 +240,7 @@ async fn run<S: Service>(
     let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
     wait_for("the relay's position", || relay::check(&relay_config), |error: &relay::Error| !error.is_final()).await?;
 
-    let units = Units { pool, codec, partitions, relay: Arc::new(Notify::new()), worker: Arc::new(Notify::new()) };
+    let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()));
     let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), stop: stop.clone() };
     let effects = Arc::new(service.effects(&context).await?);
     let relay_thread =

@@ -23,6 +23,12 @@ pub struct Units {
 }
 
 impl Units {
+    /// Units on `pool`, published by whoever waits on `relay`, their effects called by whoever waits on `worker`.
+    #[must_use]
+    pub fn new(pool: PgPool, codec: Arc<Codec>, partitions: Arc<Partitions>, relay: Arc<Notify>, worker: Arc<Notify>) -> Self {
+        Self { pool, codec, partitions, relay, worker }
+    }
+
     /// A transaction of its own.
     ///
     /// # Errors

@@ -150,17 +150,19 @@ pub fn plan(cursor_block: i64, gap: Option<Gap>, read: Read<'_>, now: Instant) -
         emit += rows;
         expected = block + 1;
     }
-    let gap = missing.map(|block| keep(gap, block, now));
-    let age = gap.map_or(Duration::ZERO, |gap| now.duration_since(gap.since));
-    let stalled = age >= STALL_AGE && gap.is_some_and(|gap| !gap.warned);
-    let next = match (gap, read.slots.last()) {
+    let open = missing.map(|block| keep(gap, block, now));
+    let age = open.map_or(Duration::ZERO, |gap| now.duration_since(gap.since));
+    let stalled = age >= STALL_AGE && open.is_some_and(|gap| !gap.warned);
+    let next = match (open, read.slots.last()) {
         (Some(gap), Some(last)) if gap.barrier.is_none() && age >= GAP_AGE => Next::Draw { seen: last.block() },
         (Some(_), _) => Next::Gap,
         (None, _) if cut && emit == 0 => Next::Wider,
         (None, _) if read.truncated => Next::More,
         (None, _) => Next::Wait,
     };
-    Ok(Plan { emit, dead, gap: gap.map(|gap| Gap { warned: gap.warned || stalled, ..gap }), next, stalled })
+    let open = open.map(|gap| Gap { warned: gap.warned || stalled, ..gap });
+    // A block behind a settled gap that the row limit cut: the wider read needs the same barrier.
+    Ok(Plan { emit, dead, gap: open.or(gap.filter(|_| cut)), next, stalled })
 }
 
 /// The number of rows of the first block if it is whole; `None` if the row limit cut it.
