@@ -114,13 +114,14 @@ pub async fn run(options: &Options) -> Result<Report> {
         system.create_products("grocery", &products).await?;
     }
     let placed = place(&system, &grocery, &name, options.in_flight).await?;
-    let ended = wait(&system, &placed.done, &placed.ledger, &grocery).await?;
+    let (ended, stuck) = wait(&system, &placed.done, &placed.ledger, &grocery).await?;
     let conservation = system.books().await?.map(|books| books.judge());
     system.client.finish_log()?;
     let mut report = placed.report(&grocery, &ended, conservation);
     (report.run, report.data, report.in_flight) = (name, data, options.in_flight);
     report.observed_by = system.source.describe();
     report.retries = system.client.retries();
+    report.faults.extend(stuck);
     Ok(report)
 }
 
@@ -166,7 +167,7 @@ async fn place(system: &System, grocery: &Grocery, name: &str, in_flight: u32) -
 }
 
 /// Waits until every accepted order has ended, then reads all of them by the public interface.
-async fn wait(system: &System, done: &[Done], ledger: &Ledger, grocery: &Grocery) -> Result<BTreeMap<Uuid, Order>> {
+async fn wait(system: &System, done: &[Done], ledger: &Ledger, grocery: &Grocery) -> Result<(BTreeMap<Uuid, Order>, Vec<String>)> {
     let mut wanted = ByCustomer::new();
     for (tag, id) in &ledger.accepted {
         if let Some(basket) = grocery.baskets.get(*tag) {
@@ -175,8 +176,10 @@ async fn wait(system: &System, done: &[Done], ledger: &Ledger, grocery: &Grocery
     }
     let ids: Vec<_> = ledger.accepted.iter().map(|(_, id)| *id).collect();
     say(&format!("{} of {} accepted orders decided; waiting until all have ended", done.len(), ids.len()));
-    system.wait_ended(&ids).await?;
-    Ok(outcomes::when_ended(&system.client, wanted, system.patience).await?.into_iter().collect())
+    let stuck = system.wait_ended(&ids).await?;
+    // SQL has waited already: then the interface is asked once, and what it says is what is reported.
+    let patience = if system.orders.is_some() { Duration::ZERO } else { system.patience };
+    Ok((outcomes::when_ended(&system.client, wanted, patience).await?.into_iter().collect(), stuck))
 }
 
 fn customer(household: &str) -> Arc<str> {

@@ -315,7 +315,7 @@ async fn measure(system: &System, feed: &mut Feed, shape: Shape, length: Length,
     let drain = flight.last_seen_at().map_or(Duration::ZERO, |last| last.saturating_duration_since(window.to.unwrap_or(last)));
     let (ledger, done) = (load.take_ledger(), flight.take_done());
     let ids: Vec<Uuid> = ledger.accepted.iter().map(|(_, id)| *id).collect();
-    let not_ended = system.wait_ended(&ids).await?.unwrap_or(0);
+    let not_ended = system.wait_ended(&ids).await?;
     let rows = match &system.orders {
         Some(orders) => orders.rows(&ids).await?,
         None => Vec::new(),
@@ -323,8 +323,9 @@ async fn measure(system: &System, feed: &mut Feed, shape: Shape, length: Length,
     let mut cell = tell(shape, &seen, &ledger, &done, &rows);
     cell.drain_seconds = drain.as_secs_f64();
     cell.stopped = stopped.err().map(|why| why.to_string());
-    if not_ended > 0 && cell.stopped.is_none() {
-        cell.stopped = Some(format!("{not_ended} orders have not ended"));
+    if !not_ended.is_empty() {
+        let stopped = cell.stopped.take().into_iter().chain(not_ended);
+        cell.stopped = Some(stopped.collect::<Vec<_>>().join("; "));
     }
     Ok(cell)
 }

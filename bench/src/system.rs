@@ -20,6 +20,10 @@ use crate::wire::NewProduct;
 const PRODUCTS_MAX: usize = 1_000;
 /// How often SQL is asked whether all orders have ended.
 const ENDED_EVERY: Duration = Duration::from_millis(200);
+/// How long nothing ends before stuck sagas are looked for.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Stuck orders named, at most.
+const STUCK_NAMED_MAX: usize = 10;
 
 /// Where the system is: the names that `./run status -o env` prints.
 #[derive(Debug, Clone, Args)]
@@ -134,12 +138,13 @@ impl System {
         Ok(())
     }
 
-    /// Waits until all of `ids` have ended, by SQL; returns how many have not when nothing ends for the patience. `None` without SQL.
+    /// Waits until all of `ids` have ended, by SQL. Gives up when only stuck ones are left or nothing ends for the patience, and says in
+    /// words what has not ended. Says nothing without SQL.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn wait_ended(&self, ids: &[Uuid]) -> Result<Option<usize>> {
-        let Some(orders) = &self.orders else { return Ok(None) };
+    pub async fn wait_ended(&self, ids: &[Uuid]) -> Result<Vec<String>> {
+        let Some(orders) = &self.orders else { return Ok(Vec::new()) };
         let (mut fewest, mut last_change) = (usize::MAX, Instant::now());
         let total = ids.len();
         let left = Arc::new(std::sync::atomic::AtomicUsize::new(total));
@@ -154,8 +159,17 @@ impl System {
             if open < fewest {
                 (fewest, last_change) = (open, Instant::now());
             }
-            if open == 0 || last_change.elapsed() > self.patience {
-                return Ok(Some(open));
+            if open == 0 {
+                return Ok(Vec::new());
+            }
+            // Orders that end slowly are looked at for stuck ones among them; a fast run never asks.
+            if last_change.elapsed() > STUCK_AFTER {
+                let stuck = orders.stuck(ids).await?;
+                if stuck.len() == open || last_change.elapsed() > self.patience {
+                    let mut words = vec![format!("{open} orders have not ended")];
+                    words.extend(stuck.into_iter().take(STUCK_NAMED_MAX).map(|(id, why)| format!("order {id} is stuck at {why}")));
+                    return Ok(words);
+                }
             }
             sleep(ENDED_EVERY).await;
         }

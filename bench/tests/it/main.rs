@@ -3,4 +3,6 @@
 
 mod client;
 mod fake;
+mod reader;
 mod runs;
+mod topic;
