@@ -1,0 +1,68 @@
+//! The HTTP face: products and receipts. Handlers never touch the pool: its futures run on the main runtime, bounded.
+
+mod products;
+mod request;
+mod stock;
+
+use actix_web::http::Method;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use contract::{Code, Problem, headers};
+use kafka::{Bridge, Context, Refused, Units};
+
+use request::Ended;
+
+/// What every HTTP worker shares.
+#[derive(Debug, Clone)]
+pub struct Http {
+    bridge: Bridge,
+    units: Units,
+}
+
+impl Http {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self { bridge: context.bridge.clone(), units: context.units.clone() }
+    }
+}
+
+/// Registers the routes.
+pub(crate) fn configure(http: &Http, config: &mut ServiceConfig) {
+    config
+        .app_data(Data::new(http.clone()))
+        .service(
+            web::resource("/v1/products")
+                .get(products::list)
+                .route(web::method(Method::POST).to(products::create))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(
+            web::resource("/v1/stock").route(web::method(Method::POST).to(stock::receive)).default_service(web::to(method_not_allowed)),
+        )
+        .default_service(web::to(not_found));
+}
+
+async fn not_found(request: HttpRequest) -> Problem {
+    Problem::new(Code::NotFound).with_instance(request.path())
+}
+
+async fn method_not_allowed(request: HttpRequest) -> Problem {
+    Problem::new(Code::MethodNotAllowed).with_instance(request.path())
+}
+
+fn refused(refused: Refused) -> Problem {
+    match refused {
+        Refused::Overloaded => Problem::new(Code::Overloaded),
+        Refused::Stopped => Problem::new(Code::Unavailable),
+    }
+}
+
+/// The answer to a request that must not happen twice.
+fn answer(ended: Ended, mut success: actix_web::HttpResponseBuilder) -> Result<HttpResponse, Problem> {
+    match ended {
+        Ended::Done(body) => Ok(success.content_type("application/json").body(body)),
+        Ended::Replayed(body) => {
+            Ok(success.content_type("application/json").insert_header((headers::IDEMPOTENT_REPLAYED, "true")).body(body))
+        }
+        Ended::Refused(problem) => Err(problem),
+    }
+}

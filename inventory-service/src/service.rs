@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use actix_web::web::ServiceConfig;
+use kafka::registry::Gate;
+use kafka::{Context, Failure, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use schemas::inventory;
+use schemas::record::Topic;
+use sqlx::migrate::Migrator;
+
+use crate::http::{self, Http};
+use crate::routes::routes;
+use crate::store::Rows;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The service as the runtime sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Inventory;
+
+impl Service for Inventory {
+    type Work = Rows;
+    type Effects = NoEffects;
+    type Http = Http;
+
+    const NAME: &'static str = schemas::topics::INVENTORY;
+    const RECORDS: &'static [OwnRecord] = &[
+        own::<inventory::InventoryReserved>(),
+        own::<inventory::InventoryRejected>(),
+        own::<inventory::InventoryHoldCommitted>(),
+        own::<inventory::InventoryHoldReleased>(),
+        own::<inventory::ProductListed>(),
+        own::<inventory::PriceChanged>(),
+        own::<inventory::StockReceived>(),
+        own::<inventory::StockAdjusted>(),
+        own::<inventory::StepFailed>(),
+    ];
+    const TOPICS: &'static [Topic] = schemas::topics::TOPICS;
+    const GATE: Gate = |subject, ours, versions| Ok(schemas::compat::check(subject, ours, versions)?);
+    const MIGRATOR: &'static Migrator = &MIGRATIONS;
+
+    fn routes(&self) -> Routes<Rows> {
+        routes()
+    }
+
+    async fn effects(&self, _: &Context) -> anyhow_lite::Result<NoEffects> {
+        Ok(NoEffects)
+    }
+
+    async fn http(self: Arc<Self>, context: &Context) -> anyhow_lite::Result<Http> {
+        Ok(Http::new(context))
+    }
+
+    fn configure(http: &Http, config: &mut ServiceConfig) {
+        http::configure(http, config);
+    }
+
+    // Deadlines belong to sagas, and orders run those.
+    fn deadline_needs(&self, _: &str, _: &mut Needs<Rows>) {}
+
+    fn deadline(&self, _: &mut Unit<Rows>, saga: &str, step: &str) -> Result<(), Failure> {
+        Err(Failure::permanent("no_deadlines", format!("deadline of {saga} at {step}: inventory arms none")))
+    }
+}
