@@ -6,6 +6,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use uuid::Uuid;
 
 use super::plan::Slot;
+use crate::message::{HeaderText, header};
 
 /// Headers of a record: the stored ones (up to 9) and the six below.
 const HEADERS: usize = 16;
@@ -42,18 +43,18 @@ impl Stamp {
     /// are left out, or a reader could take the wrong one.
     pub(crate) fn headers(&mut self, row: &Row, prev: i64) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new_with_capacity(HEADERS);
-        for (name, value) in stored(&row.headers).filter(|(name, _)| !OURS.contains(name)) {
+        for (name, value) in HeaderText::parse(&row.headers).filter(|(name, _)| !OURS.contains(name)) {
             headers = headers.insert(Header { key: name, value: Some(value) });
         }
         for (name, value) in [
-            ("ce_source", self.ce_source.as_str()),
-            ("ce_specversion", "1.0"),
-            ("content-type", "application/avro"),
-            ("src", self.src.as_str()),
+            (header::CE_SOURCE, self.ce_source.as_str()),
+            (header::CE_SPECVERSION, "1.0"),
+            (header::CONTENT_TYPE, "application/avro"),
+            (header::SRC, self.src.as_str()),
         ] {
             headers = headers.insert(Header { key: name, value: Some(value) });
         }
-        for (name, number) in [("seq", row.slot.id), ("prev", prev)] {
+        for (name, number) in [(header::SEQ, row.slot.id), (header::PREV, prev)] {
             self.digits.clear();
             let written = write!(self.digits, "{number}");
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
@@ -64,12 +65,7 @@ impl Stamp {
 }
 
 /// Headers that the relay writes itself.
-const OURS: [&str; 6] = ["ce_source", "ce_specversion", "content-type", "src", "seq", "prev"];
-
-/// Reads stored headers; a line without `: ` is skipped, because only the envelope writes them.
-fn stored(bytes: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    std::str::from_utf8(bytes).unwrap_or_default().lines().filter_map(|line| line.split_once(": "))
-}
+const OURS: [&str; 6] = [header::CE_SOURCE, header::CE_SPECVERSION, header::CONTENT_TYPE, header::SRC, header::SEQ, header::PREV];
 
 #[cfg(test)]
 mod tests {

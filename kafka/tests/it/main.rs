@@ -8,4 +8,5 @@
 )]
 
 mod consumer;
+mod relay;
 mod support;
