@@ -1,0 +1,85 @@
+//! A customer's cancel request: an input of the order's saga, written in a unit of its own.
+
+use std::time::Duration;
+
+use kafka::{Cause, Failure, MessageId, Needs, Retry, Units, retry_of};
+use order_domain::{CancelReason, Order};
+use saga::Input;
+use tokio::time::sleep;
+use values::{CustomerId, OrderId};
+
+use crate::steer::{OrderSaga, order_stream};
+use crate::store::{self, Rows};
+
+/// Tries against concurrent writers and infrastructure errors.
+const TRIES: u32 = 5;
+
+/// What became of a cancel request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Recorded; the order is cancelled, or in doubt until its payment is undone.
+    Requested(contract::Order),
+    /// It was cancelled before.
+    Already(contract::Order),
+    /// It is confirmed.
+    Confirmed,
+    /// The customer has no such order.
+    NotFound,
+}
+
+/// Why a cancel request was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database does not answer.
+    #[error("cancel an order")]
+    Database(#[from] sqlx::Error),
+    /// A defect.
+    #[error("cancel an order")]
+    Defect(#[from] Failure),
+}
+
+/// Asks the saga of the customer's order to turn back. Asking twice changes nothing.
+///
+/// # Errors
+/// [`Error`]; what was recorded by then stays, and asking again is safe.
+pub async fn cancel(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId) -> Result<Answer, Error> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match cancel_once(units, saga, customer, id).await {
+            Err(Error::Database(error)) if attempt < TRIES && retry_of(&error) == Retry::Same => {
+                tracing::debug!(error = %error, attempt, order.id = %id, "cancel an order");
+                sleep(Duration::from_millis(20) * attempt).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn cancel_once(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId) -> Result<Answer, Error> {
+    let mut tx = units.begin().await?;
+    let Some(before) = store::find_order(&mut tx, customer, id).await? else { return Ok(Answer::NotFound) };
+    match before.decided {
+        contract::OrderStatus::Confirmed => return Ok(Answer::Confirmed),
+        contract::OrderStatus::Cancelled => return Ok(Answer::Already(before.shown)),
+        contract::OrderStatus::Pending | contract::OrderStatus::Stuck => {}
+    }
+    let mut needs: Needs<Rows> = Needs::default();
+    OrderSaga::needs(id, &mut needs);
+    let mut unit = units.load(&mut tx, needs).await?;
+    unit.because(Cause::new(MessageId::external(&format!("{customer}:POST /v1/orders/cancel"), &id.to_string()), id.to_string()));
+    saga.take(&mut unit, id, &Input::cancel(CancelReason::CancelledByCustomer.as_str()))?;
+    let order: Order = unit.state(&order_stream(id))?;
+    if !unit.is_empty() {
+        units.store(&mut tx, &mut unit).await?;
+    }
+    let after = store::find_order(&mut tx, customer, id).await?;
+    tx.commit().await?;
+    units.committed(&unit);
+    match (order, after) {
+        // It was confirmed between the look and the lock.
+        (Order::Confirmed, _) => Ok(Answer::Confirmed),
+        (Order::None | Order::Pending { .. } | Order::Cancelled { .. }, Some(after)) => Ok(Answer::Requested(after.shown)),
+        (Order::None | Order::Pending { .. } | Order::Cancelled { .. }, None) => Ok(Answer::NotFound),
+    }
+}

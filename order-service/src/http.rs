@@ -1,0 +1,189 @@
+//! The HTTP face. Handlers run on single-threaded runtimes and never touch the database: they hand over to the main runtime and wait.
+
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use contract::{
+    Code, Fault, Json, OrderCursor, Page, PageQuery, PlaceOrder, Pointer, PricesKnown, PricesQuery, Problem, RequestHash, headers,
+};
+use kafka::seal::Sealer;
+use kafka::{Bridge, GroupCommit, Refused, Units};
+use order_domain::{Line, Lines, LinesFault, Rejection};
+use uuid::Uuid;
+use values::OrderId;
+
+use crate::steer::OrderSaga;
+use crate::{cancel, place, store, wire};
+
+/// What the handlers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Face {
+    /// For reads.
+    pub units: Units,
+    /// To the main runtime.
+    pub bridge: Bridge,
+    /// The writer of placements.
+    pub placements: GroupCommit<place::Request, place::Answer>,
+    /// The saga that cancel requests go to.
+    pub saga: OrderSaga,
+    /// Seals payment tokens, with the order id as subject.
+    pub sealer: Arc<Sealer>,
+}
+
+/// Field name in the associated data of a sealed token; payment-service opens it with the same.
+pub const TOKEN_FIELD: &str = "payment_token";
+
+type Answer = Result<HttpResponse, Problem>;
+
+/// Registers the routes.
+pub fn configure(face: &Face, config: &mut ServiceConfig) {
+    let not_allowed = || web::to(|| async { Problem::new(Code::MethodNotAllowed) });
+    config
+        .app_data(Data::new(face.clone()))
+        .service(
+            web::resource("/v1/orders").route(web::post().to(place_order)).route(web::get().to(list_orders)).default_service(not_allowed()),
+        )
+        .service(web::resource("/v1/orders/{id}").route(web::get().to(get_order)).default_service(not_allowed()))
+        .service(web::resource("/v1/orders/{id}/cancel").route(web::post().to(cancel_order)).default_service(not_allowed()))
+        .service(web::resource("/internal/prices/known").route(web::post().to(known_prices)).default_service(not_allowed()))
+        .default_service(web::to(|| async { Problem::new(Code::NotFound) }));
+}
+
+async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<PlaceOrder>, Problem>) -> Answer {
+    let here = |problem: Problem| problem.with_instance(request.path());
+    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let key = headers::idempotency_key(request.headers()).map_err(here)?;
+    let Json(body) = body?;
+    let hash = RequestHash::of(&body);
+    let order_id = OrderId::from(Uuid::now_v7());
+    let sealed = face.sealer.seal(&order_id.to_string(), TOKEN_FIELD, body.payment.token.reveal().as_bytes());
+    let payment_token = wire::token(&sealed.map_err(|error| here(internal(&error)))?);
+    let lines = body.lines.into_iter().map(|line| Line { sku: line.sku, quantity: line.quantity }).collect();
+    let lines = Lines::new(lines).map_err(|fault| here(lines_problem(&fault)))?;
+    let answer = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
+    match answer.map_err(|refused| here(busy(refused)))? {
+        place::Answer::Placed { order, replayed } => {
+            let mut response = HttpResponse::Accepted();
+            response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));
+            if replayed {
+                response.insert_header((headers::IDEMPOTENT_REPLAYED, "true"));
+            }
+            Ok(response.json(&*order))
+        }
+        place::Answer::Rejected(rejection) => Err(here(rejection_problem(&rejection))),
+        place::Answer::KeyReused => Err(here(Problem::new(Code::IdempotencyKeyReused))),
+        place::Answer::InFlight => Err(here(Problem::new(Code::RequestInFlight))),
+        place::Answer::Unavailable => Err(here(Problem::new(Code::Unavailable))),
+        place::Answer::Internal => Err(here(Problem::new(Code::Internal))),
+    }
+}
+
+async fn get_order(face: Data<Face>, request: HttpRequest, id: Path<String>) -> Answer {
+    let here = |problem: Problem| problem.with_instance(request.path());
+    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let id = order_id(&id).map_err(here)?;
+    let units = face.units.clone();
+    let read = async move { store::find_order(&mut *units.pool().acquire().await?, &customer, id).await };
+    match face.bridge.run(read).await.map_err(|refused| here(busy(refused)))? {
+        Ok(Some(order)) => Ok(fresh(&order.shown)),
+        Ok(None) => Err(here(Problem::new(Code::OrderNotFound))),
+        Err(error) => Err(here(unavailable(&error))),
+    }
+}
+
+async fn list_orders(face: Data<Face>, request: HttpRequest) -> Answer {
+    let here = |problem: Problem| problem.with_instance(request.path());
+    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let query = PageQuery::orders(request.query_string()).map_err(here)?;
+    let after = query.after.as_deref().map(OrderCursor::decode).transpose().map_err(here)?;
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let units = face.units.clone();
+    // One more than the page tells whether there is a next one.
+    let read = async move { store::list_orders(&mut *units.pool().acquire().await?, &customer, after, i64::from(query.limit) + 1).await };
+    let orders = face.bridge.run(read).await.map_err(|refused| here(busy(refused)))?;
+    Ok(fresh(&page(orders.map_err(|error| here(unavailable(&error)))?, limit)))
+}
+
+fn page(mut orders: Vec<contract::Order>, limit: usize) -> Page<contract::Order> {
+    let more = orders.len() > limit;
+    orders.truncate(limit);
+    let last = orders.last().filter(|_| more).map(|order| OrderCursor { placed_at: order.placed_at, id: order.id }.encode());
+    Page { data: orders, next: last }
+}
+
+async fn cancel_order(face: Data<Face>, request: HttpRequest, id: Path<String>) -> Answer {
+    let here = |problem: Problem| problem.with_instance(request.path());
+    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let id = order_id(&id).map_err(here)?;
+    let (units, saga) = (face.units.clone(), face.saga.clone());
+    let asked = async move { cancel::cancel(&units, &saga, &customer, id).await };
+    match face.bridge.run(asked).await.map_err(|refused| here(busy(refused)))? {
+        Ok(cancel::Answer::Requested(order)) => Ok(HttpResponse::Accepted().json(order)),
+        Ok(cancel::Answer::Already(order)) => Ok(HttpResponse::Ok().json(order)),
+        Ok(cancel::Answer::Confirmed) => Err(here(Problem::new(Code::OrderAlreadyConfirmed))),
+        Ok(cancel::Answer::NotFound) => Err(here(Problem::new(Code::OrderNotFound))),
+        Err(cancel::Error::Database(error)) => Err(here(unavailable(&error))),
+        Err(cancel::Error::Defect(failure)) => Err(here(internal(&failure))),
+    }
+}
+
+async fn known_prices(face: Data<Face>, request: HttpRequest, body: Result<Json<PricesQuery>, Problem>) -> Answer {
+    let here = |problem: Problem| problem.with_instance(request.path());
+    let Json(query) = body?;
+    let units = face.units.clone();
+    let read = async move { store::count_prices(&mut *units.pool().acquire().await?, &query.skus).await };
+    let known = face.bridge.run(read).await.map_err(|refused| here(busy(refused)))?;
+    Ok(fresh(&PricesKnown { known: known.map_err(|error| here(unavailable(&error)))? }))
+}
+
+/// An answer that is true now and may not be kept.
+fn fresh(body: &impl serde::Serialize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// A text that is no id names no order.
+fn order_id(text: &str) -> Result<OrderId, Problem> {
+    text.parse().map_err(|_not_an_id: values::OrderIdError| Problem::new(Code::OrderNotFound))
+}
+
+/// The body's own check finds these first; the domain has the last word.
+fn lines_problem(fault: &LinesFault) -> Problem {
+    let lines = Pointer::root().member("lines");
+    let (pointer, code) = match fault {
+        LinesFault::Empty => (lines, Code::EmptyOrder),
+        LinesFault::TooMany { .. } => (lines, Code::TooManyLines),
+        LinesFault::Twice { line, .. } => (lines.entry(*line).member("sku"), Code::DuplicateSku),
+    };
+    Problem::of_faults(vec![Fault::new(pointer, code, fault.to_string())])
+}
+
+fn rejection_problem(rejection: &Rejection) -> Problem {
+    let lines = Pointer::root().member("lines");
+    match rejection {
+        Rejection::UnknownSkus { lines: unknown } => Problem::of_faults(
+            unknown.iter().map(|line| Fault::new(lines.entry(*line).member("sku"), Code::UnknownSku, "no product has this SKU")).collect(),
+        ),
+        Rejection::MixedCurrencies => Problem::of_faults(vec![Fault::new(lines, Code::MixedCurrencies, rejection.to_string())]),
+        Rejection::TotalOverflow => Problem::of_faults(vec![Fault::new(lines, Code::TotalOverflow, rejection.to_string())]),
+        Rejection::AlreadyPlaced | Rejection::NotPlaced | Rejection::AlreadyConfirmed | Rejection::AlreadyCancelled => internal(rejection),
+    }
+}
+
+fn busy(refused: Refused) -> Problem {
+    match refused {
+        Refused::Overloaded => Problem::new(Code::Overloaded),
+        Refused::Stopped => Problem::new(Code::Unavailable),
+    }
+}
+
+fn unavailable(error: &sqlx::Error) -> Problem {
+    tracing::warn!(error = %error, "answer a request");
+    Problem::new(Code::Unavailable)
+}
+
+fn internal(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(error = %error, "answer a request");
+    Problem::new(Code::Internal)
+}

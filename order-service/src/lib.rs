@@ -1,0 +1,29 @@
+//! order-service: places orders, runs their sagas, answers about them.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`routes`] | the table: every message it reads, and what becomes of it |
+//! | `handlers` | one file a message |
+//! | [`steer`] | one input of an order's saga, written into a unit of work |
+//! | [`place`], [`cancel`] | what customers ask for |
+//! | [`http`] | the HTTP face |
+//! | [`store`] | all SQL |
+//! | [`wire`] | domain ↔ records |
+//! | [`service`] | what the runtime is given |
+//!
+//! Rules live in crate `order-domain`.
+
+pub mod cancel;
+mod handlers;
+pub mod http;
+pub mod place;
+pub mod routes;
+pub mod service;
+pub mod steer;
+pub mod store;
+pub mod wire;
+
+pub use service::Orders;
+
+/// The documented defaults of the service's own keys.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");

@@ -1,0 +1,110 @@
+//! What order-service gives to the runtime.
+
+use std::sync::{Arc, OnceLock};
+
+use actix_web::web::ServiceConfig;
+use kafka::registry::Gate;
+use kafka::seal::Sealer;
+use kafka::{Context, Failure, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use saga::{Definition, Invalid};
+use schemas::record::Topic;
+use schemas::{inventory, orders, payments, topics};
+
+use crate::http::{self, Face};
+use crate::place::Writer;
+use crate::routes;
+use crate::steer::{OrderSaga, order_of};
+use crate::store::Rows;
+
+/// Names the key that seals payment tokens, until keys are rotated.
+const TOKEN_KEY_ID: &str = "1";
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// order-service.
+#[derive(Debug)]
+pub struct Orders {
+    definition: Definition,
+    saga: OnceLock<OrderSaga>,
+}
+
+impl Orders {
+    /// The service, with the deadlines of the definition until the configuration is known.
+    ///
+    /// # Errors
+    /// The saga's definition is no saga: a defect.
+    pub fn new() -> Result<Self, Invalid> {
+        Ok(Self { definition: order_domain::order_saga()?, saga: OnceLock::new() })
+    }
+
+    fn saga(&self) -> &OrderSaga {
+        self.saga.get_or_init(|| OrderSaga::new(self.definition.clone()))
+    }
+}
+
+fn gate(subject: &str, ours: &str, theirs: &[(u32, String)]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    Ok(schemas::compat::check(subject, ours, theirs)?)
+}
+
+impl Service for Orders {
+    type Work = Rows;
+    type Effects = NoEffects;
+    type Http = Face;
+
+    const NAME: &'static str = topics::ORDERS;
+    const RECORDS: &'static [OwnRecord] = &[
+        own::<orders::OrderPlaced>(),
+        own::<orders::OrderConfirmed>(),
+        own::<orders::OrderCancelled>(),
+        own::<orders::SagaStarted>(),
+        own::<orders::SagaStepRecorded>(),
+        own::<orders::SagaEnded>(),
+        own::<inventory::CreateInventoryHold>(),
+        own::<inventory::CommitInventoryHold>(),
+        own::<inventory::ReleaseInventoryHold>(),
+        own::<payments::CapturePayment>(),
+        own::<payments::VoidPayment>(),
+        own::<payments::RefundPayment>(),
+    ];
+    const TOPICS: &'static [Topic] = topics::TOPICS;
+    const GATE: Gate = gate;
+    const MIGRATOR: &'static sqlx::migrate::Migrator = &MIGRATOR;
+
+    fn routes(&self) -> Routes<Rows> {
+        routes::routes(self.saga())
+    }
+
+    /// The first hook that sees the configuration; the runtime calls it before anything decides.
+    async fn effects(&self, context: &Context) -> anyhow_lite::Result<NoEffects> {
+        let definition = self.definition.clone().with_deadline(context.config.millis("step_deadline_ms")?)?;
+        self.saga.set(OrderSaga::new(definition)).map_err(|_set| "the saga was used before it was configured")?;
+        Ok(NoEffects)
+    }
+
+    async fn http(self: Arc<Self>, context: &Context) -> anyhow_lite::Result<Face> {
+        let sealer = Sealer::new(TOKEN_KEY_ID, context.config.secret("token_key")?.expose())?;
+        let writer = Writer { units: context.units.clone(), saga: self.saga().clone() };
+        Ok(Face {
+            units: context.units.clone(),
+            bridge: context.bridge.clone(),
+            placements: writer.spawn(),
+            saga: self.saga().clone(),
+            sealer: Arc::new(sealer),
+        })
+    }
+
+    fn configure(http: &Face, config: &mut ServiceConfig) {
+        http::configure(http, config);
+    }
+
+    fn deadline_needs(&self, saga: &str, needs: &mut Needs<Rows>) {
+        if let Some(id) = order_of(saga) {
+            OrderSaga::needs(id, needs);
+        }
+    }
+
+    fn deadline(&self, unit: &mut Unit<Rows>, saga: &str, step: &str) -> Result<(), Failure> {
+        let id = order_of(saga).ok_or_else(|| Failure::permanent("saga_defect", format!("{saga} is not the saga of an order")))?;
+        self.saga().deadline(unit, id, step)
+    }
+}

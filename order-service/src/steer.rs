@@ -1,0 +1,215 @@
+//! One input of an order's saga: what the machine decides, written into the unit of work.
+
+use std::sync::Arc;
+
+use kafka::{Failure, Needs, Unit};
+use order_domain::{AUTHORIZE, CAPTURE, COMMIT, HOLD, Order, PricedLine};
+use saga::{Action, Decision, Definition, Input, State, Status, Turn, awaited, message_name};
+use schemas::{inventory, payments};
+use uuid::Uuid;
+use values::OrderId;
+
+use crate::store::{OrderChange, Rows, SagaChange, SagaStatus};
+use crate::wire::{self, SagaRecord};
+
+/// The saga of every order, ready to take inputs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OrderSaga {
+    definition: Arc<Definition>,
+}
+
+/// The stream of an order.
+#[must_use]
+pub fn order_stream(id: OrderId) -> String {
+    format!("order-{id}")
+}
+
+/// The stream of an order's saga.
+#[must_use]
+pub fn saga_stream(id: OrderId) -> String {
+    format!("saga-{id}")
+}
+
+/// The order whose saga has this stream.
+#[must_use]
+pub fn order_of(saga_stream: &str) -> Option<OrderId> {
+    saga_stream.strip_prefix("saga-")?.parse().ok()
+}
+
+impl OrderSaga {
+    /// Sagas under `definition`.
+    #[must_use]
+    pub fn new(definition: Definition) -> Self {
+        Self { definition: Arc::new(definition) }
+    }
+
+    /// Names what deciding about this order needs loaded.
+    pub fn needs(id: OrderId, needs: &mut Needs<Rows>) {
+        needs.stream(order_stream(id));
+        needs.stream(saga_stream(id));
+    }
+
+    /// Begins the saga of an order placed in this unit, with `lines` to be held.
+    ///
+    /// # Errors
+    /// Permanent: a defect.
+    pub fn start(&self, unit: &mut Unit<Rows>, id: OrderId, lines: &[PricedLine]) -> Result<(), Failure> {
+        self.turn(unit, id, &Input::Start, Some(lines))
+    }
+
+    /// Takes one input. Nothing is written for one that is duplicate, late or about an order we do not have.
+    ///
+    /// # Errors
+    /// Permanent: the stored state is of another definition, or a defect.
+    pub fn take(&self, unit: &mut Unit<Rows>, id: OrderId, input: &Input) -> Result<(), Failure> {
+        self.turn(unit, id, input, None)
+    }
+
+    /// Decides what a deadline that ran out means. The runtime has disarmed it; one that is still wanted is armed again.
+    ///
+    /// # Errors
+    /// As [`OrderSaga::take`].
+    pub fn deadline(&self, unit: &mut Unit<Rows>, id: OrderId, step: &str) -> Result<(), Failure> {
+        self.take(unit, id, &Input::deadline(step))?;
+        let stream = saga_stream(id);
+        let state: State = unit.state(&stream)?;
+        unit.deadline(&stream, state.armed().map(|armed| (armed.step, armed.at)));
+        Ok(())
+    }
+
+    fn turn(&self, unit: &mut Unit<Rows>, id: OrderId, input: &Input, lines: Option<&[PricedLine]>) -> Result<(), Failure> {
+        let stream = saga_stream(id);
+        let before: State = unit.state(&stream)?;
+        self.check_shape(&stream, &before)?;
+        let turn = saga::advance(&self.definition, before.clone(), input, unit.now());
+        if turn.events.is_empty() {
+            return Ok(());
+        }
+        append(unit, id, &stream, &before, &turn)?;
+        for action in &turn.actions {
+            match action {
+                Action::Send { step, compensation, .. } => send(unit, id, &stream, step, *compensation, lines)?,
+                Action::Decide(decision) => decide(unit, id, decision)?,
+            }
+        }
+        if before.armed() != turn.state.armed() {
+            unit.deadline(&stream, turn.state.armed().map(|armed| (armed.step, armed.at)));
+        }
+        self.project(unit, id, &before, &turn.state);
+        Ok(())
+    }
+
+    /// An instance finishes under the shape it started with; a shape we do not have any more must not be guessed at.
+    fn check_shape(&self, stream: &str, state: &State) -> Result<(), Failure> {
+        match state.shape() {
+            Some(shape) if shape != (self.definition.name(), self.definition.shape_version()) => {
+                Err(Failure::permanent("saga_shape_unknown", format!("{stream} runs under {} version {}", shape.0, shape.1)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn project(&self, unit: &mut Unit<Rows>, id: OrderId, before: &State, after: &State) {
+        let status = match after.status() {
+            Status::Stuck => SagaStatus::Stuck,
+            Status::Ended(_) => SagaStatus::Ended,
+            Status::NotStarted | Status::Running | Status::InDoubt | Status::Compensating => SagaStatus::Running,
+        };
+        let step =
+            awaited(&self.definition, after).into_iter().chain(awaited(&self.definition, before)).next().map_or(HOLD, |next| next.step);
+        if status == SagaStatus::Stuck && before.status() != Status::Stuck {
+            tracing::error!(order.id = %id, step, cause = after.cause().unwrap_or_default(), "saga is stuck: only a late answer moves it on");
+        }
+        unit.work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned) });
+        if status == SagaStatus::Ended {
+            let at = unit.now();
+            unit.work.order(id).ended_at = Some(at);
+        }
+    }
+}
+
+fn append(unit: &mut Unit<Rows>, id: OrderId, stream: &str, before: &State, turn: &Turn) -> Result<(), Failure> {
+    let key = id.to_string();
+    let mut state = before.clone();
+    for event in &turn.events {
+        state = saga::evolve(state, event);
+        match wire::saga_record(id, event) {
+            SagaRecord::Started(record) => unit.append(stream, &key, &record, &state)?,
+            SagaRecord::Step(record) => unit.append(stream, &key, &record, &state)?,
+            SagaRecord::Ended(record) => unit.append(stream, &key, &record, &state)?,
+        };
+    }
+    Ok(())
+}
+
+fn send(
+    unit: &mut Unit<Rows>,
+    id: OrderId,
+    saga: &str,
+    step: &str,
+    compensation: bool,
+    lines: Option<&[PricedLine]>,
+) -> Result<(), Failure> {
+    let (order_id, key, name) = (Uuid::from(id), id.to_string(), message_name(step, compensation));
+    match (step, compensation) {
+        (HOLD, false) => {
+            let lines = wire::hold_lines(lines.ok_or_else(|| defect(saga, "the hold is sent again without its lines"))?);
+            unit.send(saga, &name, &key, &inventory::CreateInventoryHold { order_id, lines })?;
+        }
+        (HOLD, true) => {
+            unit.send(saga, &name, &key, &inventory::ReleaseInventoryHold { order_id })?;
+        }
+        (AUTHORIZE, true) => {
+            unit.send(saga, &name, &key, &payments::VoidPayment { order_id })?;
+        }
+        (CAPTURE, false) => {
+            let capture = capture(unit, id)?;
+            unit.send(saga, &name, &key, &capture)?;
+        }
+        (COMMIT, false) => {
+            unit.send(saga, &name, &key, &inventory::CommitInventoryHold { order_id })?;
+        }
+        (other, _) => return Err(defect(saga, &format!("no command for step {other}"))),
+    }
+    Ok(())
+}
+
+fn capture(unit: &mut Unit<Rows>, id: OrderId) -> Result<payments::CapturePayment, Failure> {
+    let stream = order_stream(id);
+    match unit.state(&stream)? {
+        Order::Pending { total, payment_token } => Ok(payments::CapturePayment {
+            order_id: id.into(),
+            amount: wire::money(total),
+            payment_token: payment_token.as_ref().and_then(wire::sealed),
+        }),
+        Order::None | Order::Confirmed | Order::Cancelled { .. } => Err(defect(&stream, "the payment of an order that is not pending")),
+    }
+}
+
+/// The saga's decision becomes the order's.
+fn decide(unit: &mut Unit<Rows>, id: OrderId, decision: &Decision) -> Result<(), Failure> {
+    let stream = order_stream(id);
+    let mut order: Order = unit.state(&stream)?;
+    let command = order_domain::command(decision, unit.now());
+    let events = order_domain::decide(&order, &command).map_err(|rejection| defect(&stream, &rejection.to_string()))?;
+    for event in &events {
+        order = order_domain::evolve(order, event);
+        let key = id.to_string();
+        match event {
+            order_domain::Event::Placed(_) => return Err(defect(&stream, "a saga places no order")),
+            order_domain::Event::Confirmed { at } => unit.append(&stream, &key, &wire::order_confirmed(id, *at), &order)?,
+            order_domain::Event::Cancelled { reason, at } => {
+                unit.append(&stream, &key, &wire::order_cancelled(id, *reason, *at), &order)?
+            }
+        };
+    }
+    let version = unit.version(&stream)?;
+    let change: &mut OrderChange = unit.work.order(id);
+    change.decide(&order, version);
+    Ok(())
+}
+
+/// Order and saga contradict each other: their streams were not written by this machine.
+fn defect(stream: &str, what: &str) -> Failure {
+    Failure::permanent("saga_defect", format!("{stream}: {what}"))
+}
