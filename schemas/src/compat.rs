@@ -29,7 +29,6 @@ pub struct Incompatible {
 
 /// Why two schemas are not fully compatible.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Reason {
     /// Our JSON is not an Avro schema.
     #[error("our schema does not parse: {0}")]

@@ -80,10 +80,10 @@ fn the_check_is_transitive() {
 fn a_changed_type_is_refused() {
     let changed = |ours: &str, theirs: &str| {
         let field = |kind: &str| sold(&format!(r#"{{"name":"at","type":{kind}}}"#));
-        match reason(&field(ours), &field(theirs)) {
-            Reason::TypeChanged { field, ours, theirs } if field == "at" => format!("{theirs} to {ours}"),
-            other => panic!("{other}"),
-        }
+        let reason = reason(&field(ours), &field(theirs));
+        let Reason::TypeChanged { field, ours, theirs } = reason else { panic!("{reason}") };
+        assert_eq!(field, "at");
+        format!("{theirs} to {ours}")
     };
     let (micros, millis) = (r#"{"type":"long","logicalType":"timestamp-micros"}"#, r#"{"type":"long","logicalType":"timestamp-millis"}"#);
     assert_eq!(changed(r#""string""#, r#""long""#), "long to string");

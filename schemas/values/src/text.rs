@@ -152,7 +152,7 @@ mod tests {
             let allowed = (1..=64).contains(&text.chars().count())
                 && text.chars().all(|c| matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-'));
             prop_assert_eq!(text.parse::<Sku>().is_ok(), allowed);
-            prop_assert_eq!(Sku::try_from(text.clone()).is_ok(), allowed);
+            prop_assert_eq!(Sku::try_from(text).is_ok(), allowed);
         }
     }
 

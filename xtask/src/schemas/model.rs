@@ -126,6 +126,7 @@ fn field(field: &RecordField, structs: &mut BTreeMap<String, Struct>) -> anyhow:
     Ok(Field { name: field.name.clone(), doc: field.doc.clone().context("has no doc")?, kind })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the types are Avro's, and every one without support is refused")]
 fn kind(schema: &Schema, structs: &mut BTreeMap<String, Struct>) -> anyhow::Result<Kind> {
     let named = |name: &apache_avro::schema::Name| -> anyhow::Result<Kind> {
         Ok(Kind::Record(name.namespace().context("a record without a namespace")?.to_owned(), name.name().to_owned()))
