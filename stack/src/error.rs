@@ -81,12 +81,12 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// Another stack already runs in this folder.
-    #[error("a stack is already up in {} (process {pid})", folder.display())]
+    #[error("a stack is already up in {} ({holder}); `./run status` says where, `./run stop` stops it", folder.display())]
     AlreadyUp {
         /// The run folder.
         folder: PathBuf,
-        /// The process that holds it.
-        pid: i32,
+        /// Who has it.
+        holder: String,
     },
     /// A stored file of the run folder is not what this version writes.
     #[error("read {}: {reason}", path.display())]

@@ -24,6 +24,7 @@ mod watchdog;
 pub use builder::{Builder, Ports};
 pub use error::Error;
 pub use part::{Part, Service};
+pub use parts::fetch_into_cache as fetch;
 pub use postgres::Database;
-pub use stack::Stack;
+pub use stack::{Stack, data_of};
 pub use state::{PartState, ProcessId, State};

@@ -20,6 +20,14 @@ pub(crate) struct Parts {
     pub(crate) postgres: PathBuf,
 }
 
+/// Brings Kafka, the registry and PostgreSQL into the cache unless they are there; about 125 MB. Every start does this too.
+///
+/// # Errors
+/// [`Error::Missing`] without Maven, `tar` or `xz`; [`Error::Fetch`] with Maven's last lines when the download fails.
+pub fn fetch_into_cache() -> Result<(), Error> {
+    fetch().map(drop)
+}
+
 /// The fetched parts; the first call on a machine downloads about 125 MB, later ones only look.
 ///
 /// Callers in several processes are serialised by a lock file; a half-done download is never seen, because the folder is renamed into place.

@@ -1,7 +1,7 @@
 //! PostgreSQL 18: one server, the databases of the services, their roles.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -49,17 +49,7 @@ impl Server {
     /// [`Error::Missing`] when we are root and the user to run as does not exist.
     pub(crate) fn new(folder: &Path, binaries: &Path, port: u16) -> Result<Self, Error> {
         let user = if settings::is_root() { Some(lookup(&settings::postgres_user())?) } else { None };
-        let home = if user.is_some() && !others_may_enter(folder) {
-            PathBuf::from("/var/lib/saga-stack").join(format!("{:016x}", fingerprint(&folder.to_string_lossy())))
-        } else {
-            folder.join("postgres")
-        };
-        Ok(Self { port, home, binaries: binaries.to_owned(), user })
-    }
-
-    /// Where the data is.
-    pub(crate) fn home(&self) -> &Path {
-        &self.home
+        Ok(Self { port, home: home(folder), binaries: binaries.to_owned(), user })
     }
 
     /// Makes the data folder at the first start; takes 0.6 s.
@@ -199,6 +189,15 @@ async fn run(connection: &mut PgConnection, statement: String) -> Result<(), Err
     sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(connection).await.doing(|| statement).map(drop)
 }
 
+/// Where the server of a run folder keeps its data: in it, or in a system folder when we are root and the user to run as may not enter it.
+pub(crate) fn home(folder: &Path) -> PathBuf {
+    if settings::is_root() && !others_may_enter(folder) {
+        PathBuf::from("/var/lib/saga-stack").join(format!("{:016x}", fingerprint(&folder.to_string_lossy())))
+    } else {
+        folder.join("postgres")
+    }
+}
+
 fn others_may_enter(folder: &Path) -> bool {
     folder.ancestors().all(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0))
 }
@@ -213,11 +212,4 @@ fn lookup(user: &str) -> Result<(u32, u32), Error> {
         program: format!("the user {user}"),
         remedy: "PostgreSQL refuses to run as root: name an ordinary user in STACK_POSTGRES_USER".to_owned(),
     })
-}
-
-/// Whether a folder belongs to this user or to the one PostgreSQL runs as: `reset` deletes nothing else.
-pub(crate) fn is_ours(folder: &Path) -> bool {
-    let Ok(metadata) = fs::metadata(folder) else { return false };
-    let own = rustix::process::geteuid().as_raw();
-    own == 0 || metadata.uid() == own
 }

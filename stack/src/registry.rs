@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,6 +10,17 @@ use serde_json::json;
 use crate::error::{Doing, Error};
 use crate::process::Program;
 use crate::settings;
+
+/// The client of all health checks. Made once: loading the machine's certificates takes longer than a check. It keeps no connection, because
+/// the async runtime of one test ends before the next test's begins.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    if let Some(client) = CLIENT.get() {
+        return Ok(client.clone());
+    }
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().pool_max_idle_per_host(0).build()?;
+    Ok(CLIENT.get_or_init(|| client).clone())
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Registry {
@@ -54,7 +66,7 @@ impl Registry {
     /// Whether a schema can be registered and read back; the reason when not. The schema is removed again.
     pub(crate) async fn check(&self) -> Result<(), String> {
         let check = async {
-            let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).no_proxy().build()?;
+            let client = client()?;
             let schema = r#"{"type":"record","name":"Health","namespace":"stack","doc":"Written by the start of the stack.","fields":[]}"#;
             let subject = format!("{}/subjects/stack.health", self.url());
             let made: serde_json::Value = client

@@ -47,6 +47,11 @@ pub(crate) fn postgres_user() -> String {
     variable("STACK_POSTGRES_USER").unwrap_or_else(|| "nobody".to_owned())
 }
 
+/// Where tests' run folders are made: `STACK_TEMP_DIR`, else the system's temporary folder.
+pub(crate) fn temporary_folder() -> PathBuf {
+    variable("STACK_TEMP_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
 /// Whether the run folders of tests are kept: `STACK_KEEP=1`.
 pub(crate) fn keep_folders() -> bool {
     variable("STACK_KEEP").is_some_and(|value| value != "0")

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,7 @@ pub struct Stack {
     ports: Mutex<BTreeMap<String, Port>>,
     processes: Mutex<BTreeMap<Part, Arc<Process>>>,
     watchdog: Arc<Watchdog>,
+    _claim: File,
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -70,6 +72,7 @@ impl Stack {
 
     pub(crate) async fn start(options: Builder) -> Result<Self, Error> {
         let stack = blocking(move || Self::prepare(options)).await?;
+        stack.write_state(false)?;
         let infrastructure: Vec<Part> = lock(&stack.options).infrastructure.iter().copied().collect();
         try_join_all(infrastructure.iter().map(|part| stack.start_part(*part))).await?;
         if infrastructure.contains(&Part::Postgres) {
@@ -80,7 +83,7 @@ impl Stack {
         try_join_all(started.iter().filter(|service| service.has_database()).map(|service| stack.setup(*service))).await?;
         let services = instances.iter().flat_map(|(service, count)| (1..=*count).map(|instance| service.instance(instance)));
         try_join_all(services.map(|part| stack.start_part(part))).await?;
-        stack.write_state()?;
+        stack.write_state(true)?;
         Ok(stack)
     }
 
@@ -89,11 +92,15 @@ impl Stack {
         let temporary = options.folder.is_none();
         let folder = match &options.folder {
             Some(folder) => folder.clone(),
-            None => std::env::temp_dir().join(format!("saga-stack-{}-{}", std::process::id(), secrets::random_hex(4)?)),
+            None => settings::temporary_folder().join(format!("saga-stack-{}-{}", std::process::id(), secrets::random_hex(4)?)),
         };
         fs::create_dir_all(&folder).doing(|| format!("make the folder {}", folder.display()))?;
         let folder = folder.canonicalize().doing(|| format!("find the folder {}", folder.display()))?;
-        crate::state::refuse_if_up(&folder)?;
+        if temporary {
+            // PostgreSQL may run as another user; what is secret in the folder is readable by us alone
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).doing(|| format!("open the folder {}", folder.display()))?;
+        }
+        let claim = crate::state::claim(&folder)?;
         for name in ["logs", "services"] {
             fs::create_dir_all(folder.join(name)).doing(|| format!("make the folder {}/{name}", folder.display()))?;
         }
@@ -115,7 +122,8 @@ impl Stack {
             jars: parts.kafka,
         };
         let registry = Registry { port: number("registry"), folder: folder.join("registry"), distribution: parts.registry };
-        let watchdog = Arc::new(Watchdog::start((temporary && !settings::keep_folders()).then_some(folder.as_path()))?);
+        let remove = if temporary && !settings::keep_folders() { vec![folder.clone(), crate::postgres::home(&folder)] } else { Vec::new() };
+        let watchdog = Arc::new(Watchdog::start(&remove)?);
         Ok(Self {
             folder,
             temporary,
@@ -128,6 +136,7 @@ impl Stack {
             ports: Mutex::new(held),
             processes: Mutex::default(),
             watchdog,
+            _claim: claim,
         })
     }
 
@@ -151,6 +160,7 @@ impl Stack {
         };
         let process = Arc::new(Process::start(&part.to_string(), &program, &self.log_path(part), &self.watchdog)?);
         lock(&self.processes).insert(part, Arc::clone(&process));
+        tracing::debug!(%part, process = process.id(), "started");
         self.await_ready(part, &process).await
     }
 
@@ -216,14 +226,14 @@ impl Stack {
         }
         Ok(Program {
             command,
-            env: self.service_env(service, instance),
+            env: self.service_env(service, instance, verb),
             folder: self.folder.join("services"),
             user: None,
             end_by_quit: false,
         })
     }
 
-    fn service_env(&self, service: Service, instance: u32) -> Vec<(String, String)> {
+    fn service_env(&self, service: Service, instance: u32, verb: &str) -> Vec<(String, String)> {
         let part = service.instance(instance);
         let mut env: BTreeMap<String, String> = BTreeMap::new();
         let mut set = |name: &str, value: String| {
@@ -236,11 +246,15 @@ impl Stack {
         if service.has_database() {
             let database = self.postgres.database(&self.secrets, service.name(), service.name());
             set("DATABASE_URL", database.url);
-            set("OWNER_DATABASE_URL", database.owner_url);
-            set("READER_ROLE", READER.to_owned());
+            if verb == "setup" {
+                set("OWNER_DATABASE_URL", database.owner_url);
+                set("READER_ROLE", READER.to_owned());
+            }
             set("KAFKA_BOOTSTRAP", self.service_bootstrap());
             set("SCHEMA_REGISTRY_URL", self.registry_url());
-            set("TOKEN_KEY", self.secrets.token_key.clone());
+            if service != Service::Inventory {
+                set("TOKEN_KEY", self.secrets.token_key.clone());
+            }
         } else {
             set("ORDERS_URL", self.service_url(Service::Orders, 1));
             set("INVENTORY_URL", self.service_url(Service::Inventory, 1));
@@ -398,7 +412,7 @@ impl Stack {
             self.terminate(part).await?;
         }
         self.start_part(part).await?;
-        self.write_state()
+        self.write_state(true)
     }
 
     /// Changes an environment variable of `service` from its next (re)start on.
@@ -421,7 +435,7 @@ impl Stack {
             lock(&self.ports).insert(format!("{part}-{kind}"), ports::free()?);
         }
         self.start_part(part).await?;
-        self.write_state()?;
+        self.write_state(true)?;
         Ok(instance)
     }
 
@@ -472,14 +486,20 @@ impl Drop for Stack {
     }
 }
 
+/// Everything that a run folder can hold, for `./run reset`: nothing else in it is ours.
+#[must_use]
+pub fn data_of(folder: &Path) -> Vec<PathBuf> {
+    let names = ["kafka", "registry", "postgres", "services", "logs", "secrets.json", "state.json", "lock"];
+    names.iter().map(|name| folder.join(name)).chain([crate::postgres::home(folder)]).collect()
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).doing(|| "run a blocking step".to_owned())?
 }
 
 async fn check_ready(ops_url: &str) -> Result<(), String> {
     let check = async {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
-        let answer = client.get(format!("{ops_url}/readyz")).send().await?;
+        let answer = crate::registry::client()?.get(format!("{ops_url}/readyz")).send().await?;
         let status = answer.status();
         Ok::<_, reqwest::Error>((status, answer.text().await?))
     };

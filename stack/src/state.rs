@@ -1,12 +1,12 @@
 //! `state.json` in a run folder: who runs there and how to reach it, for other commands.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::part::{Part, Service};
 use crate::postgres::DATABASES;
 use crate::process::stat;
@@ -52,6 +52,8 @@ pub struct PartState {
 pub struct State {
     /// The process that holds the stack.
     pub holder: ProcessId,
+    /// Whether everything has started.
+    pub ready: bool,
     /// `NAME` to value, as `status -o env` prints them.
     pub env: BTreeMap<String, String>,
     /// The parts, in starting order.
@@ -75,12 +77,21 @@ impl State {
     }
 }
 
+/// Takes the run folder for this process; the kernel gives it back when the process ends, however it ends.
+///
 /// # Errors
-/// [`Error::AlreadyUp`] when another process holds a stack in `folder`.
-pub(crate) fn refuse_if_up(folder: &Path) -> Result<(), Error> {
-    match State::load(folder)? {
-        Some(state) => Err(Error::AlreadyUp { folder: folder.to_owned(), pid: state.holder.pid }),
-        None => Ok(()),
+/// [`Error::AlreadyUp`] when another process has it.
+pub(crate) fn claim(folder: &Path) -> Result<File, Error> {
+    let path = folder.join("lock");
+    let file = File::create(&path).doing(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let holder = State::load(folder)?
+                .map_or_else(|| "it is starting or stopping".to_owned(), |state| format!("process {}", state.holder.pid));
+            Err(Error::AlreadyUp { folder: folder.to_owned(), holder })
+        }
+        Err(TryLockError::Error(source)) => Err(Error::Io { what: format!("lock {}", path.display()), source }),
     }
 }
 
@@ -116,7 +127,7 @@ impl Stack {
         env
     }
 
-    pub(crate) fn write_state(&self) -> Result<(), Error> {
+    pub(crate) fn write_state(&self, ready: bool) -> Result<(), Error> {
         let describe = |(part, process): (Part, std::sync::Arc<crate::process::Process>)| {
             Some(PartState { name: part.to_string(), process: ProcessId::of(process.id())?, log: process.log.clone() })
         };
@@ -124,7 +135,7 @@ impl Stack {
         let own = i32::try_from(std::process::id()).ok().and_then(ProcessId::of);
         let path = path(&self.folder);
         let Some(holder) = own else { return Err(Error::State { path, reason: "the own process is not in /proc".to_owned() }) };
-        let text = serde_json::to_vec_pretty(&State { holder, env: self.env(), parts })
+        let text = serde_json::to_vec_pretty(&State { holder, ready, env: self.env(), parts })
             .map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
         write_private(&path, &text)
     }

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
 
@@ -30,7 +30,7 @@ for entry in $all; do
   while kill -s 0 -- "${entry%:*}" 2>/dev/null && [ $tries -lt 20 ]; do sleep 0.1; tries=$((tries + 1)); done
   kill -s KILL -- "${entry%:*}" 2>/dev/null
 done
-[ -z "$1" ] || rm -rf -- "$1"
+[ $# -eq 0 ] || rm -rf -- "$@"
 "#;
 
 #[derive(Debug)]
@@ -40,14 +40,14 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the watchdog; `remove` is the folder it deletes at the end.
+    /// Starts the watchdog; `remove` are the folders it deletes at the end.
     ///
     /// # Errors
     /// [`Error::Io`] when no shell can be started.
-    pub(crate) fn start(remove: Option<&Path>) -> Result<Self, Error> {
+    pub(crate) fn start(remove: &[PathBuf]) -> Result<Self, Error> {
         let mut command = Command::new("sh");
         command.args(["-c", SCRIPT, "stack-watchdog"]);
-        command.arg(remove.map(|folder| folder.as_os_str().to_owned()).unwrap_or_default());
+        command.args(remove);
         // a process group of its own: Ctrl-C in the terminal must not reach it
         command.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().doing(|| "start the watchdog (sh)".to_owned())?;

@@ -1,0 +1,108 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+
+use super::say;
+
+const CUSTOMER: &str = "sample-customer";
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Creates a few products, orders one of each, and prints how the order goes to its end.
+///
+/// Fails unless the order is confirmed: a system that cannot do this is not up.
+pub(super) async fn show(gateway: &str) -> anyhow::Result<()> {
+    let client = Client::builder().timeout(Duration::from_secs(15)).no_proxy().build().context("make an HTTP client")?;
+    let run = format!("sample-{}-{}", std::process::id(), jiff::Timestamp::now().as_millisecond());
+    let products = create_products(&client, gateway, &run).await?;
+    say(format!("\nsample: {products} products listed; ordering one of each"))?;
+    let began = Instant::now();
+    let order = place(&client, gateway, &run).await?;
+    let id = order.get("id").and_then(Value::as_str).context("the answer has no order id")?.to_owned();
+    say(format!("sample: order {id} {}", text(&order, "status")))?;
+    let ended = follow(&client, gateway, &id).await?;
+    let status = text(&ended, "status");
+    say(format!("sample: order {id} {status} after {} ms, total {}", began.elapsed().as_millis(), total(&ended)))?;
+    if status != "CONFIRMED" {
+        bail!("the sample order ended as {status} ({})", text(&ended, "reason"));
+    }
+    say(format!("try it:  curl -s -H 'X-Customer-Id: {CUSTOMER}' {gateway}/v1/orders/{id}"))
+}
+
+/// Lists the products that are not yet there; each is created with enough stock for many a `./run`.
+async fn create_products(client: &Client, gateway: &str, run: &str) -> anyhow::Result<usize> {
+    let product = |sku: &str, name: &str, brand: &str, minor: i64| json!({ "sku": sku, "name": name, "category": "sample", "brand": brand, "price": { "minor": minor, "currency": "USD" }, "stock": 1000 });
+    let products = [
+        product("sample-coffee", "Coffee beans 500 g", "Highland", 899),
+        product("sample-tea", "Green tea 100 g", "Highland", 549),
+        product("sample-cup", "Stoneware cup", "Kiln", 1250),
+    ];
+    let listed = get(client, &format!("{gateway}/v1/products?after=sample-&limit=10")).await?;
+    let known = |sku: &Value| {
+        listed.get("data").and_then(Value::as_array).is_some_and(|data| data.iter().any(|found| found.get("sku") == Some(sku)))
+    };
+    let missing: Vec<&Value> = products.iter().filter(|product| product.get("sku").is_some_and(|sku| !known(sku))).collect();
+    if !missing.is_empty() {
+        let answer =
+            client.post(format!("{gateway}/v1/products")).header("Idempotency-Key", format!("{run}-products")).json(&missing).send().await;
+        expect(answer.context("create products")?, &[StatusCode::CREATED, StatusCode::ACCEPTED]).await?;
+    }
+    Ok(products.len())
+}
+
+/// Prices may still be on their way to order-service when products were answered 202: an unknown SKU is asked again for a while.
+async fn place(client: &Client, gateway: &str, run: &str) -> anyhow::Result<Value> {
+    let lines: Vec<Value> = ["sample-coffee", "sample-tea", "sample-cup"].iter().map(|sku| json!({ "sku": sku, "quantity": 1 })).collect();
+    let body = json!({ "lines": lines, "payment": { "token": "tok_ok" } });
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let request =
+            client.post(format!("{gateway}/v1/orders")).header("Idempotency-Key", format!("{run}-order")).header("X-Customer-Id", CUSTOMER);
+        let answer = request.json(&body).send().await.context("place an order")?;
+        if answer.status() == StatusCode::UNPROCESSABLE_ENTITY && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            continue;
+        }
+        return expect(answer, &[StatusCode::ACCEPTED]).await;
+    }
+}
+
+async fn follow(client: &Client, gateway: &str, id: &str) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let order = get(client, &format!("{gateway}/v1/orders/{id}")).await?;
+        if text(&order, "status") != "PENDING" {
+            return Ok(order);
+        }
+        if Instant::now() > deadline {
+            bail!("order {id} is still PENDING after {} s", WITHIN.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn get(client: &Client, url: &str) -> anyhow::Result<Value> {
+    let answer = client.get(url).header("X-Customer-Id", CUSTOMER).send().await.with_context(|| format!("get {url}"))?;
+    expect(answer, &[StatusCode::OK]).await
+}
+
+async fn expect(answer: reqwest::Response, wanted: &[StatusCode]) -> anyhow::Result<Value> {
+    let (status, url) = (answer.status(), answer.url().clone());
+    let body = answer.text().await.unwrap_or_default();
+    if !wanted.contains(&status) {
+        bail!("{url} answered {status}: {body}");
+    }
+    serde_json::from_str(&body).with_context(|| format!("{url} answered no JSON: {body}"))
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).unwrap_or("none").to_owned()
+}
+
+fn total(order: &Value) -> String {
+    let part = |name: &str| order.get("total").and_then(|total| total.get(name));
+    let minor = part("minor").and_then(Value::as_i64).unwrap_or_default();
+    let currency = part("currency").and_then(Value::as_str).unwrap_or_default();
+    format!("{}.{:02} {currency}", minor / 100, minor % 100)
+}

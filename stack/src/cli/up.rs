@@ -1,0 +1,145 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use stack::{Part, Ports, Stack};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{sample, say, status};
+
+const PORT_BASE: u16 = 18_080;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// First port; the others are counted from it.
+    #[arg(long, env = "STACK_PORT_BASE", default_value_t = PORT_BASE)]
+    port_base: u16,
+    /// Port of the API gateway.
+    #[arg(long, env = "STACK_GATEWAY_PORT")]
+    gateway_port: Option<u16>,
+    /// Port of Kafka.
+    #[arg(long, env = "STACK_KAFKA_PORT")]
+    kafka_port: Option<u16>,
+    /// Port of the schema registry.
+    #[arg(long, env = "STACK_REGISTRY_PORT")]
+    registry_port: Option<u16>,
+    /// Port of PostgreSQL.
+    #[arg(long, env = "STACK_POSTGRES_PORT")]
+    postgres_port: Option<u16>,
+    /// Partitions of each topic; fixed once the topics exist.
+    #[arg(long, env = "PARTITIONS")]
+    partitions: Option<u32>,
+    /// Kafka's largest heap, in megabytes.
+    #[arg(long, env = "STACK_KAFKA_HEAP_MB", default_value_t = 512)]
+    kafka_heap_mb: u32,
+    /// Start Kafka, the registry and PostgreSQL only.
+    #[arg(long)]
+    infrastructure_only: bool,
+    /// Do not create the sample products and the sample order.
+    #[arg(long)]
+    no_sample: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port_base: PORT_BASE,
+            gateway_port: None,
+            kafka_port: None,
+            registry_port: None,
+            postgres_port: None,
+            partitions: None,
+            kafka_heap_mb: 512,
+            infrastructure_only: false,
+            no_sample: false,
+        }
+    }
+}
+
+/// Starts everything in the foreground and stays until a signal or the end of the terminal.
+pub(super) async fn up(folder: &Path, options: Options) -> anyhow::Result<ExitCode> {
+    let mut interrupted = Interrupt::new()?;
+    say(format!("starting PostgreSQL, Kafka, the schema registry and the services (logs in {})", folder.join("logs").display()))?;
+    let started = tokio::select! {
+        started = builder(folder, &options).start() => started?,
+        () = interrupted.wait() => {
+            say("stopped before everything was up")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    status::print_table(&started.env(), folder)?;
+    if !options.no_sample && !options.infrastructure_only {
+        let gateway = started.gateway_url();
+        tokio::select! {
+            shown = sample::show(&gateway) => shown.context("show the sample order")?,
+            () = interrupted.wait() => return stop(started).await,
+        }
+    }
+    say("\nup until Ctrl-C (or ./run stop)")?;
+    tokio::select! {
+        watched = watch(&started) => watched?,
+        () = interrupted.wait() => {}
+    }
+    stop(started).await
+}
+
+async fn stop(stack: Stack) -> anyhow::Result<ExitCode> {
+    say("stopping; the data stays")?;
+    stack.shutdown().await;
+    say("stopped")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn builder(folder: &Path, options: &Options) -> stack::Builder {
+    let ports = [
+        ("gateway", options.gateway_port),
+        ("kafka", options.kafka_port),
+        ("registry", options.registry_port),
+        ("postgres", options.postgres_port),
+    ];
+    let given: BTreeMap<String, u16> = ports.into_iter().filter_map(|(name, port)| Some((name.to_owned(), port?))).collect();
+    let builder =
+        Stack::builder().folder(folder).ports(Ports::From { base: options.port_base, given }).kafka_heap_mb(options.kafka_heap_mb);
+    let builder = if options.infrastructure_only { builder.parts([Part::Postgres, Part::Kafka, Part::Registry]) } else { builder };
+    match options.partitions {
+        Some(count) => builder.partitions(count),
+        None => builder,
+    }
+}
+
+/// Reports parts that end while nobody asked them to; returns only on a failure to print.
+async fn watch(stack: &Stack) -> anyhow::Result<()> {
+    let mut reported: BTreeSet<Part> = BTreeSet::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for (part, runs) in stack.running() {
+            if !runs && reported.insert(part) {
+                say(format!("{part} has ended by itself; its log: {}", stack.log_path(part).display()))?;
+            }
+        }
+    }
+}
+
+/// Ctrl-C, SIGTERM, or the terminal's end.
+struct Interrupt {
+    signals: [tokio::signal::unix::Signal; 3],
+}
+
+impl Interrupt {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind: SignalKind| signal(kind).context("listen for signals");
+        Ok(Self { signals: [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?] })
+    }
+
+    async fn wait(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
