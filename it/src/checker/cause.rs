@@ -125,10 +125,10 @@ fn asks(command: &Body) -> Option<Asks> {
             undone: |story| !story.released.is_empty(),
         }
     } else if matches!(command, Body::CommitInventoryHold { .. }) {
-        Asks { effect: |event| matches!(event, Body::InventoryHoldCommitted { .. }), undone: |_| false }
+        Asks { effect: |event| matches!(event, Body::InventoryHoldCommitted { .. } | Body::InventoryStepFailed { .. }), undone: |_| false }
     } else if matches!(command, Body::ReleaseInventoryHold { .. }) {
         Asks {
-            effect: |event| matches!(event, Body::InventoryHoldReleased { .. }),
+            effect: |event| matches!(event, Body::InventoryHoldReleased { .. } | Body::InventoryStepFailed { .. }),
             undone: |story| !story.released.is_empty() || story.rejected > 0,
         }
     } else if matches!(command, Body::CapturePayment { .. }) {

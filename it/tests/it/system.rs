@@ -1,0 +1,178 @@
+//! The one system that all tests share, and the verdict over everything they did to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use it::checker::{self, Report, collect};
+use it::httplog::Writer;
+use sqlx::{Connection as _, PgConnection};
+use stack::{Service, Stack};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::client::Client;
+use crate::wait::{SOON, until};
+
+/// Key of the records that a test itself sends and aborts (see `arrival`): the checker is not told of them.
+pub(crate) const OUR_OWN: &str = "it.aborted";
+
+static SYSTEM: RwLock<Option<System>> = RwLock::const_new(None);
+
+/// Everything, running.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) stack: Stack,
+    log: Arc<Writer>,
+}
+
+impl System {
+    async fn start() -> Self {
+        let stack = Stack::builder().start().await.unwrap_or_else(|error| panic!("start the system: {error}"));
+        let log = Arc::new(Writer::create(stack.folder().join("http.jsonl")).unwrap());
+        Self { stack, log }
+    }
+
+    /// A customer of that name. Clients belong to the test that made them: their connections live on its runtime.
+    pub(crate) fn client(&self, customer: &str) -> Client {
+        Client::new(self.stack.gateway_url(), Arc::clone(&self.log), customer)
+    }
+
+    /// A connection to database `name` that may read everything.
+    pub(crate) async fn sql(&self, name: &str) -> PgConnection {
+        PgConnection::connect(&self.stack.reader_url(name)).await.unwrap()
+    }
+
+    /// The only number that `sql` yields in database `name`.
+    pub(crate) async fn count(&self, name: &str, sql: &'static str, argument: &str) -> i64 {
+        let mut connection = self.sql(name).await;
+        sqlx::query_scalar(sql).bind(argument).fetch_one(&mut connection).await.unwrap()
+    }
+
+    /// Waits until `sql` yields at least 1 for `argument`.
+    pub(crate) async fn seen(&self, what: &str, name: &str, sql: &'static str, argument: &str) {
+        until(what, SOON, || async {
+            match self.count(name, sql, argument).await {
+                0 => Err(0),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    pub(crate) fn sources(&self) -> collect::Sources {
+        collect::Sources {
+            http_log: Some(self.log.path().to_owned()),
+            kafka: self.stack.kafka_bootstrap(),
+            registry: self.stack.registry_url(),
+            orders_db: self.stack.reader_url("orders"),
+            inventory_db: self.stack.reader_url("inventory"),
+            payments_db: self.stack.reader_url("payments"),
+            provider_db: self.stack.reader_url("provider"),
+        }
+    }
+
+    /// One look of the checker at everything.
+    async fn check(&self) -> Report {
+        self.log.finish().unwrap();
+        let mut world = collect::collect(&self.sources()).await.unwrap_or_else(|error| panic!("collect: {error:?}"));
+        world.records.retain(|record| &*record.key != OUR_OWN);
+        checker::check(&world)
+    }
+
+    /// Waits for rest and then for a clean verdict. What was lost or doubled stays in the topics for ever, so waiting does
+    /// not hide it; what is only not published yet will be.
+    async fn judge(&self) -> Report {
+        until("every order has ended", 3 * SOON, || async {
+            match self.count("orders", "SELECT count(*) FROM orders WHERE ended_at IS NULL AND $1 = ''", "").await {
+                0 => Ok(()),
+                open => Err(open),
+            }
+        })
+        .await;
+        let mut report = self.check().await;
+        for _ in 0..10 {
+            if report.clean() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            report = self.check().await;
+        }
+        assert!(report.clean(), "the checker is not content:\n{report}");
+        report
+    }
+}
+
+/// The system beside other tests.
+#[derive(Debug)]
+pub(crate) struct Shared(RwLockReadGuard<'static, Option<System>>);
+
+impl Shared {
+    pub(crate) async fn enter() -> Self {
+        let guard = SYSTEM.read().await;
+        if guard.is_some() {
+            return Self(guard);
+        }
+        drop(guard);
+        let mut guard = SYSTEM.write().await;
+        if guard.is_none() {
+            *guard = Some(System::start().await);
+        }
+        Self(guard.downgrade())
+    }
+
+    /// Leaves; whoever leaves last has everything judged.
+    pub(crate) async fn verdict(self) {
+        drop(self.0);
+        if let Ok(guard) = SYSTEM.try_write()
+            && let Some(system) = guard.as_ref()
+        {
+            system.judge().await;
+        }
+    }
+}
+
+impl std::ops::Deref for Shared {
+    type Target = System;
+    fn deref(&self) -> &System {
+        self.0.as_ref().expect("entered")
+    }
+}
+
+/// The system alone. A test that fails in the middle takes it down with it: the next one starts another.
+#[derive(Debug)]
+pub(crate) struct Exclusive {
+    guard: RwLockWriteGuard<'static, Option<System>>,
+    system: System,
+}
+
+impl Exclusive {
+    pub(crate) async fn enter() -> Self {
+        let mut guard = SYSTEM.write().await;
+        let system = match guard.take() {
+            Some(system) => system,
+            None => System::start().await,
+        };
+        Self { guard, system }
+    }
+
+    /// Has everything judged and gives the system back.
+    pub(crate) async fn verdict(mut self) -> Report {
+        let report = self.system.judge().await;
+        *self.guard = Some(self.system);
+        report
+    }
+
+    /// Restarts order-service with these settings.
+    pub(crate) async fn restart_orders_with(&self, settings: &[(&str, &str)]) {
+        for (name, value) in settings {
+            self.stack.set_env(Service::Orders, *name, *value);
+        }
+        self.stack.restart(Service::Orders).await.unwrap();
+    }
+}
+
+impl std::ops::Deref for Exclusive {
+    type Target = System;
+    fn deref(&self) -> &System {
+        &self.system
+    }
+}
