@@ -14,12 +14,24 @@ use anyhow::{Context as _, ensure};
 
 use crate::Report;
 
+/// Broken rules by kind, each a sentence that names the place and the way out.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Tiers of crates, inherited lints and dependency versions.
+    pub crates: Vec<String>,
+    /// Published records that nobody handles.
+    pub records: Vec<String>,
+    /// Error codes and their pages.
+    pub codes: Vec<String>,
+}
+
 /// Prints every fault, one a line.
 ///
 /// # Errors
 /// There is a fault, or the workspace cannot be read.
 pub fn run<W: Write>(root: &Path, report: &mut Report<W>) -> anyhow::Result<()> {
-    let faults = faults(root)?;
+    let Faults { crates, records, codes } = faults(root)?;
+    let faults = [crates, records, codes].concat();
     for fault in &faults {
         report.line(fault)?;
     }
@@ -27,18 +39,19 @@ pub fn run<W: Write>(root: &Path, report: &mut Report<W>) -> anyhow::Result<()> 
     report.line("check: crates, records and error codes are in order")
 }
 
-/// Every broken rule, as a sentence that names the file and the way out.
+/// Every broken rule.
 ///
 /// # Errors
 /// The workspace cannot be read.
-pub fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
+pub fn faults(root: &Path) -> anyhow::Result<Faults> {
     // Cargo answers with absolute paths; faults name files from the root.
     let root = &root.canonicalize().with_context(|| format!("find {}", root.display()))?;
     let members = crates::read(root)?;
-    let mut faults = crates::faults(&members);
-    faults.extend(records::faults(&records::routes(&members)?));
-    faults.extend(codes::faults(&codes::read(root, &members)?));
-    Ok(faults)
+    Ok(Faults {
+        crates: crates::faults(&members),
+        records: records::faults(&records::routes(&members)?),
+        codes: codes::faults(&codes::read(root, &members)?),
+    })
 }
 
 /// Every `.rs` file below `folder`, sorted; none when the folder does not exist.

@@ -31,10 +31,6 @@ pub(super) fn routes(members: &[Member]) -> anyhow::Result<Vec<String>> {
 }
 
 pub(super) fn faults(routes: &[String]) -> Vec<String> {
-    // Until the first table of routes exists there is nothing to compare with.
-    if routes.is_empty() {
-        return Vec::new();
-    }
     let mut faults = Vec::new();
     for full_name in RECORDS.iter().map(|entry| entry.full_name) {
         let handled = routes.iter().any(|text| handles(text, full_name));

@@ -14,6 +14,16 @@ fn the_generated_types_are_what_the_schemas_give() {
 }
 
 #[test]
-fn the_workspace_keeps_its_rules() {
-    assert_eq!(check::faults(root()).unwrap(), Vec::<String>::new());
+fn crates_keep_their_tiers() {
+    assert_eq!(check::faults(root()).unwrap().crates, Vec::<String>::new());
+}
+
+#[test]
+fn every_record_is_handled_or_excused() {
+    assert_eq!(check::faults(root()).unwrap().records, Vec::<String>::new());
+}
+
+#[test]
+fn every_error_code_has_a_page_and_every_page_a_code() {
+    assert_eq!(check::faults(root()).unwrap().codes, Vec::<String>::new());
 }
