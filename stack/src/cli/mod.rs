@@ -4,6 +4,7 @@ mod down;
 mod sample;
 mod status;
 mod up;
+mod with;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +37,8 @@ enum Command {
     },
     /// Stop what is up and delete its data, logs and passwords.
     Reset,
+    /// Start everything on free ports for one command, which finds the addresses in its environment.
+    With(with::Options),
     /// Only fetch Kafka, the registry and PostgreSQL into the cache.
     Fetch,
 }
@@ -48,6 +51,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Stop => down::stop(&folder).await,
         Command::Status { output } => status::status(&folder, output),
         Command::Reset => down::reset(&folder).await,
+        Command::With(options) => with::with(options).await,
         Command::Fetch => {
             tokio::task::spawn_blocking(stack::fetch).await??;
             Ok(ExitCode::SUCCESS)

@@ -1,0 +1,31 @@
+use std::process::{ExitCode, Stdio};
+
+use anyhow::Context;
+use clap::Args;
+use stack::Stack;
+
+use super::sample;
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
+    /// Do not create the sample products and the sample order first.
+    #[arg(long)]
+    no_sample: bool,
+    /// The program to run and its arguments.
+    #[arg(required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+/// Starts everything on free ports in a temporary folder, runs a program with the addresses in its environment, and ends with its code.
+pub(super) async fn with(options: Options) -> anyhow::Result<ExitCode> {
+    let (program, arguments) = options.command.split_first().context("no program to run")?;
+    let stack = Stack::builder().start().await?;
+    if !options.no_sample {
+        sample::show(&stack.gateway_url()).await.context("show the sample order")?;
+    }
+    let mut child = tokio::process::Command::new(program);
+    child.args(arguments).envs(stack.env()).stdin(Stdio::null()).kill_on_drop(true);
+    let status = child.spawn().with_context(|| format!("start {program}"))?.wait().await.with_context(|| format!("wait for {program}"))?;
+    drop(stack);
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+}
