@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use it::httplog::{self, Entry, Outcome};
 use jiff::Timestamp;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -102,6 +102,9 @@ pub enum Error {
     Build {
         /// Method and path.
         asked: String,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The client could not be made.
     #[error("build the HTTP client")]
@@ -158,7 +161,7 @@ impl Client {
     /// # Errors
     /// [`Error::Build`] when `base` is no URL, [`Error::Client`] when the client cannot be made.
     pub fn new(base: &str, patience: Duration, log: Option<httplog::Writer>) -> Result<Self, Error> {
-        let base = Url::parse(base).map_err(|_| Error::Build { asked: base.to_owned() })?;
+        let base = Url::parse(base).map_err(|source| Error::Build { asked: base.to_owned(), source: source.into() })?;
         let http = reqwest::Client::builder()
             .no_proxy() // the gateway is on this machine or beside it; a proxy would be measured too
             .tcp_nodelay(true)
@@ -175,8 +178,8 @@ impl Client {
     /// # Errors
     /// [`Error::GaveUp`] when the patience ends, [`Error::Build`] when the call is no valid request.
     pub async fn send(&self, call: &Call) -> Result<Answer, Error> {
-        let url = self.base.join(&call.path).map_err(|_| Error::Build { asked: name(call) })?;
-        let headers = headers(call).ok_or_else(|| Error::Build { asked: name(call) })?;
+        let url = self.base.join(&call.path).map_err(|source| Error::Build { asked: name(call), source: source.into() })?;
+        let headers = headers(call).map_err(|source| Error::Build { asked: name(call), source: source.into() })?;
         let started = Instant::now();
         let mut attempts = 0_u32;
         loop {
@@ -287,18 +290,18 @@ async fn receive(request: reqwest::RequestBuilder) -> Result<(Answer, Option<Dur
     Ok((Answer { status, replayed, body }, retry_after))
 }
 
-fn headers(call: &Call) -> Option<HeaderMap> {
+fn headers(call: &Call) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::with_capacity(3);
     if let Some(key) = &call.key {
-        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key).ok()?);
+        headers.insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key)?);
     }
     if let Some(customer) = &call.customer {
-        headers.insert(CUSTOMER, HeaderValue::from_str(customer).ok()?);
+        headers.insert(CUSTOMER, HeaderValue::from_str(customer)?);
     }
     if call.body.is_some() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    Some(headers)
+    Ok(headers)
 }
 
 /// 50 ms, doubled with each failed attempt.

@@ -61,6 +61,12 @@ impl Sample {
         Self { at: Instant::now(), processes }
     }
 
+    /// A look that saw nothing.
+    #[must_use]
+    pub fn blind() -> Self {
+        Self { at: Instant::now(), processes: HashMap::new() }
+    }
+
     /// What each part used since `earlier`, by name. A process that started in between counts whole, one that ended not at all.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Vec<Usage> {

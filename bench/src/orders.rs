@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use tokio::time::sleep_until;
 use uuid::Uuid;
 
@@ -263,8 +264,10 @@ struct Seen {
     to: (Instant, Timestamp, Sample),
 }
 
-fn mark() -> (Instant, Timestamp, Sample) {
-    (Instant::now(), Timestamp::now(), Sample::take())
+async fn mark() -> (Instant, Timestamp, Sample) {
+    let (at, wall) = (Instant::now(), Timestamp::now());
+    // Reading /proc takes milliseconds: not on the thread that sends orders.
+    (at, wall, spawn_blocking(Sample::take).await.unwrap_or_else(|_| Sample::blind()))
 }
 
 async fn measure(system: &System, feed: &mut Feed, shape: Shape, length: Length, label: &'static str) -> Result<Cell> {
@@ -299,16 +302,16 @@ async fn measure(system: &System, feed: &mut Feed, shape: Shape, length: Length,
         Some(to) => {
             let marks = async {
                 sleep_until(window.from.into()).await;
-                let from = mark();
+                let from = mark().await;
                 sleep_until(to.into()).await;
-                Seen { from, to: mark() }
+                Seen { from, to: mark().await }
             };
             tokio::join!(sending, marks)
         }
         None => {
-            let from = mark();
+            let from = mark().await;
             let stopped = sending.await;
-            (stopped, Seen { from, to: mark() })
+            (stopped, Seen { from, to: mark().await })
         }
     };
     drop((watch, progress));

@@ -18,6 +18,10 @@ use crate::wire::NewProduct;
 
 /// Most products in one request. Source: the interface.
 const PRODUCTS_MAX: usize = 1_000;
+/// Status of products that can be ordered.
+const CREATED: u16 = 201;
+/// Pause before products are sent again that cannot be ordered yet; the gateway itself has waited by then.
+const PRICES_EVERY: Duration = Duration::from_millis(200);
 /// How often SQL is asked whether all orders have ended.
 const ENDED_EVERY: Duration = Duration::from_millis(200);
 /// How long nothing ends before stuck sagas are looked for.
@@ -118,10 +122,10 @@ impl System {
     }
 
     /// Creates `products` in lists of 1,000. The keys are made of `name` and the list's number: the same products are received once,
-    /// however often this runs on one system.
+    /// however often this runs on one system. Returns when all of them can be ordered.
     ///
     /// # Errors
-    /// When the system refuses a list.
+    /// When the system refuses a list, or does not learn its prices within the patience.
     pub async fn create_products(&self, name: &str, products: &[NewProduct]) -> Result<()> {
         let started = Instant::now();
         for (number, list) in products.chunks(PRODUCTS_MAX).enumerate() {
@@ -129,10 +133,14 @@ impl System {
             // The content is part of the key: other products under the same name are another request, not a reused key.
             let digest = httplog::hash(&body);
             let key = format!("{name}-products-{number:03}-{}", digest.get(..16).unwrap_or(&digest));
-            self.client
-                .must(&Call::post("/v1/products", key, None, body))
-                .await
-                .with_context(|| format!("create products, list {number}"))?;
+            let call = Call::post("/v1/products", key, None, body);
+            // 202 means that some prices are not known to those who accept orders yet; the same request answers 201 when they are.
+            while self.client.must(&call).await.with_context(|| format!("create products, list {number}"))?.status != CREATED {
+                if started.elapsed() > self.patience {
+                    bail!("the prices of list {number} are not known to order-service after {:?}", self.patience);
+                }
+                sleep(PRICES_EVERY).await;
+            }
         }
         say(&format!("{} products created in {:.1} s", products.len(), started.elapsed().as_secs_f64()));
         Ok(())

@@ -32,9 +32,12 @@ pub enum Error {
     /// There is no such topic.
     #[error("topic {TOPIC} has no partitions at these brokers: is the system up?")]
     NoTopic,
-    /// The thread could not be started or died at its start.
+    /// The thread could not be started.
     #[error("start the thread that reads topic {TOPIC}")]
-    Thread,
+    Thread(#[source] std::io::Error),
+    /// The thread died at its start.
+    #[error("read the end of topic {TOPIC}: the thread died")]
+    Died(#[from] oneshot::error::RecvError),
 }
 
 /// The reading thread; dropping it stops it.
@@ -70,9 +73,9 @@ pub async fn start(bootstrap: String, flight: Arc<Flight>) -> Result<Running, Er
         }
         Err(error) => drop(ready.send(Err(error))),
     };
-    let thread = thread::Builder::new().name("watch-orders".into()).spawn(body).map_err(|_| Error::Thread)?;
+    let thread = thread::Builder::new().name("watch-orders".into()).spawn(body).map_err(Error::Thread)?;
     let running = Running { stop, thread: Some(thread) };
-    started.await.map_err(|_| Error::Thread)??;
+    started.await??;
     Ok(running)
 }
 

