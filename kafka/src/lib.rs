@@ -24,7 +24,7 @@ pub mod setup;
 pub mod store;
 pub mod topics;
 pub mod unit;
-mod worker;
+pub mod worker;
 
 pub use bridge::Bridge;
 pub use effects::{EffectRow, Effects};

@@ -29,6 +29,12 @@ impl Units {
         Self { pool, codec, partitions, relay, worker }
     }
 
+    /// The same, with another worker to wake.
+    #[must_use]
+    pub fn with_worker(self, worker: Arc<Notify>) -> Self {
+        Self { worker, ..self }
+    }
+
     /// A transaction of its own.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ struct Round<A> {
 }
 
 /// Runs until `stop`, then waits for the calls under way.
-pub(crate) async fn run<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+pub async fn run<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
     if E::STEPS.is_empty() {
         return;
     }

@@ -8,5 +8,6 @@
 )]
 
 mod consumer;
+mod effects;
 mod relay;
 mod support;

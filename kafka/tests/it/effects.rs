@@ -1,0 +1,195 @@
+//! Outside effects: called after their decision is committed, once at a time a stream, under one key, and undone in time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kafka::effects::State;
+use kafka::{Cause, EffectRow, Effects, Failure, MessageId, Needs, Unit, Units, worker};
+use record::Record;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgPool;
+use tokio::sync::{Notify, watch};
+
+use crate::support::{database, eventually, units};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answered {
+    step: String,
+}
+
+impl Record for Answered {
+    const FULL_NAME: &'static str = "test.Answered";
+    const SCHEMA: &'static str = r#"{"type":"record","name":"Answered","namespace":"test","fields":[{"name":"step","type":"string"}]}"#;
+    const TOPIC: &'static str = "answered.events";
+}
+
+/// An outside that notes its calls, fails the first `failing` of them, and waits where a test wants it to.
+struct Outside {
+    calls: Mutex<Vec<(String, MessageId)>>,
+    failing: usize,
+    gate: Option<Arc<Notify>>,
+}
+
+impl Effects<()> for Outside {
+    type Answer = String;
+    const STEPS: &'static [&'static str] = &["first", "second", "undo"];
+
+    async fn call(&self, effect: &EffectRow) -> Result<String, Failure> {
+        let count = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push((effect.step.clone(), effect.key));
+            calls.len()
+        };
+        if let (Some(gate), "first") = (&self.gate, effect.step.as_str()) {
+            gate.notified().await;
+        }
+        if count <= self.failing { Err(Failure::transient("busy", "the outside is busy")) } else { Ok(effect.step.clone()) }
+    }
+
+    fn ask(&self, effect: &EffectRow, needs: &mut Needs<()>) {
+        needs.stream(effect.stream.clone());
+    }
+
+    fn record(&self, unit: &mut Unit<()>, effect: &EffectRow, answer: &String) -> Result<(), Failure> {
+        if effect.undo {
+            return Ok(());
+        }
+        let count: i64 = unit.state(&effect.stream)?;
+        unit.append(&effect.stream, "key", &Answered { step: answer.clone() }, &(count + 1)).map(drop)
+    }
+}
+
+struct Running {
+    units: Units,
+    outside: Arc<Outside>,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+async fn running(name: &str, failing: usize, gate: Option<Arc<Notify>>) -> Running {
+    let pool = database(name).await;
+    let worker = Arc::new(Notify::new());
+    let made = units(pool.clone(), &[(Answered::FULL_NAME, Answered::SCHEMA, Answered::TOPIC)], 1).await;
+    let units = made.with_worker(Arc::clone(&worker));
+    let outside = Arc::new(Outside { calls: Mutex::default(), failing, gate });
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(worker::run(units.clone(), Arc::clone(&outside), worker, stopped));
+    Running { units, outside, stop, task }
+}
+
+impl Running {
+    /// One unit that asks for `steps` on a stream, or undoes what was asked for first.
+    async fn ask(&self, stream: &str, steps: &[&'static str], undo: bool) {
+        let mut tx = self.units.begin().await.unwrap();
+        let mut needs: Needs<()> = Needs::default();
+        needs.effects(stream);
+        let mut unit = self.units.load(&mut tx, needs).await.unwrap();
+        unit.because(Cause::new(MessageId::external(stream, steps.first().copied().unwrap_or("undo")), "story"));
+        if undo {
+            unit.undo_effects(stream).unwrap();
+        }
+        for step in steps {
+            unit.effect("saga", stream, step, &"request").unwrap();
+        }
+        self.units.store(&mut tx, &mut unit).await.unwrap();
+        tx.commit().await.unwrap();
+        self.units.committed(&unit);
+    }
+
+    fn pool(&self) -> &PgPool {
+        self.units.pool()
+    }
+
+    async fn states(&self, stream: &str) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT step, state FROM effects WHERE stream = $1 ORDER BY pos").bind(stream).fetch_all(self.pool()).await.unwrap()
+    }
+
+    async fn wait_state(&self, stream: &str, step: &str, state: State) {
+        eventually(&format!("{step} of {stream} is {state:?}"), || async {
+            self.states(stream).await.contains(&(step.to_owned(), state.as_str().to_owned())).then_some(())
+        })
+        .await;
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.outside.calls.lock().unwrap().iter().map(|(step, _)| step.clone()).collect()
+    }
+
+    async fn events(&self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(self.pool()).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.send_replace(true);
+        tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn quick_tries_use_one_key_and_the_answer_is_recorded_once() {
+    let running = running("effects_quick", 2, None).await;
+    running.ask("s-1", &["first"], false).await;
+    running.wait_state("s-1", "first", State::Done).await;
+    let keys: std::collections::HashSet<MessageId> = running.outside.calls.lock().unwrap().iter().map(|(_, key)| *key).collect();
+    assert_eq!((running.calls().len(), keys.len(), running.events().await), (3, 1, 1));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_whose_tries_fail_waits_and_is_called_again() {
+    let running = running("effects_again", 4, None).await;
+    running.ask("s-1", &["first"], false).await;
+    running.wait_state("s-1", "first", State::Unknown).await;
+    assert_eq!(running.calls().len(), 4, "one call and three quick tries");
+    let (attempt, waits): (i32, bool) = sqlx::query_as("SELECT attempt, due_at > now() + interval '2 seconds' FROM effects").fetch_one(running.pool()).await.unwrap();
+    assert_eq!((attempt, waits), (1, true));
+    sqlx::query("UPDATE effects SET due_at = now()").execute(running.pool()).await.unwrap();
+    running.wait_state("s-1", "first", State::Done).await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn effects_of_a_stream_are_called_one_at_a_time_in_order_and_streams_do_not_wait_for_each_other() {
+    let gate = Arc::new(Notify::new());
+    let running = running("effects_order", 0, Some(Arc::clone(&gate))).await;
+    running.ask("s-1", &["first", "second"], false).await;
+    eventually("the first is called", || async { (running.calls() == ["first"]).then_some(()) }).await;
+    running.ask("s-2", &["second"], false).await;
+    running.wait_state("s-2", "second", State::Done).await;
+    assert_eq!(running.calls(), ["first", "second"], "the other stream's, not ours");
+    gate.notify_one();
+    running.wait_state("s-1", "second", State::Done).await;
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undoing_drops_what_waits_marks_what_is_called_and_its_own_effect_comes_last() {
+    let gate = Arc::new(Notify::new());
+    let running = running("effects_undo", 0, Some(Arc::clone(&gate))).await;
+    running.ask("s-1", &["first", "second"], false).await;
+    eventually("the first is called", || async { (running.calls() == ["first"]).then_some(()) }).await;
+    running.ask("s-1", &["undo"], true).await;
+    running.wait_state("s-1", "second", State::Dropped).await;
+    assert_eq!(running.calls(), ["first"], "the undo waits for the call under way");
+    gate.notify_one();
+    running.wait_state("s-1", "undo", State::Done).await;
+    assert_eq!(running.calls(), ["first", "undo"]);
+    assert_eq!(running.events().await, 1, "only the undo's answer stands");
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_ran_out_is_taken_again_under_the_same_key() {
+    let running = running("effects_lease", 0, None).await;
+    sqlx::query(
+        "INSERT INTO effects (stream, step, cause, correlation_id, key, request, state, lease_until)
+         VALUES ('s-1', 'first', gen_random_uuid(), 'story', $1, '\"request\"', 'calling', now() - interval '1 second')",
+    )
+    .bind(MessageId::of_step("saga", "first").uuid())
+    .execute(running.pool())
+    .await
+    .unwrap();
+    running.wait_state("s-1", "first", State::Done).await;
+    assert_eq!(running.outside.calls.lock().unwrap().as_slice(), [("first".to_owned(), MessageId::of_step("saga", "first"))]);
+    running.end().await;
+}
