@@ -44,6 +44,9 @@ async fn the_slice_is_placed_and_exactly_its_dirty_baskets_are_refused() {
     assert_eq!((report.refused_count, report.refused_expected), (11, 11));
     assert_eq!(report.placed_to_ended.unwrap().count, 189);
     assert_eq!(report.observed.unwrap().count, 189);
+    let text = report.to_string();
+    assert!(text.contains("confirmed      189") && text.contains("in all, 11 must be") && text.ends_with("PASSED\n"), "{text}");
+    assert_eq!(serde_json::to_value(&report).unwrap()["confirmed"], 189);
     let state = fake.state.lock().unwrap();
     assert!((2..=8).contains(&state.in_flight_max), "{} in flight", state.in_flight_max);
     assert_eq!(state.skus.len(), 1_555);
@@ -115,6 +118,9 @@ async fn a_closed_loop_keeps_its_number_in_flight() {
     let state = fake.state.lock().unwrap();
     assert!((4..=5).contains(&state.in_flight_max), "{} in flight", state.in_flight_max);
     assert!(report.cells[0].observed.unwrap().p50_ms >= 20.0);
+    assert_eq!(serde_json::to_value(&report).unwrap()["cells"][1]["of"], 5);
+    let text = report.to_string();
+    assert!(text.contains("one at a time: ") && text.contains("5 in flight: ") && text.ends_with("PASSED\n"), "{text}");
 }
 
 #[tokio::test]
