@@ -1,6 +1,6 @@
 //! The project's chores, as code: `cargo xtask <chore>`.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -36,10 +36,18 @@ enum SchemasAction {
     Freeze,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let result = run(Arguments::parse().chore);
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // The whole chain in one line: a fault in the tree is not a crash and needs no backtrace.
+    drop(Report::new(io::stderr()).line(format_args!("error: {error:#}")));
+    ExitCode::FAILURE
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lives in the workspace")?.to_owned();
-    let mut report = Report::new(std::io::stdout());
-    match Arguments::parse().chore {
+    let mut report = Report::new(io::stdout());
+    match chore {
         Chore::Schemas { check: false, action: None } => schemas::generate(&root, &mut report),
         Chore::Schemas { check: true, action: None } => schemas::check(&root, &mut report),
         Chore::Schemas { check: _, action: Some(SchemasAction::Freeze) } => schemas::freeze(&root, &mut report),
