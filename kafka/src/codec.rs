@@ -16,7 +16,6 @@ use crate::registry::Registry;
 /// A schema known by id. Schemas live as long as the process: their number is bounded by the topics' subjects and versions.
 struct Known {
     full_name: String,
-    json: String,
     schema: &'static Schema,
     reader: GenericDatumReader<'static>,
 }
@@ -32,6 +31,8 @@ struct Own {
 pub struct Codec {
     own: HashMap<&'static str, Own>,
     known: RwLock<HashMap<u32, Arc<Known>>>,
+    /// For a writer's schema id and a type of ours: nothing to resolve, or the schema to resolve to.
+    resolutions: RwLock<HashMap<(u32, &'static str), Option<&'static Schema>>>,
     registry: Registry,
 }
 
@@ -75,7 +76,7 @@ impl Codec {
                 .map_err(|source| Error::Schema { subject: full_name.to_owned(), source: Box::new(source) })?;
             map.insert(full_name, Own { id, schema, writer });
         }
-        Ok(Self { own: map, known: RwLock::default(), registry })
+        Ok(Self { own: map, known: RwLock::default(), resolutions: RwLock::default(), registry })
     }
 
     /// The bytes published for `record`.
@@ -126,12 +127,12 @@ impl Codec {
         let undecodable =
             |error: apache_avro::Error| Failure::permanent("undecodable", format!("decode {} with schema id {id}: {error}", T::FULL_NAME));
         let mut bytes = datum;
-        let value = if known.json == T::SCHEMA {
-            known.reader.read_deser(&mut bytes).map_err(undecodable)?
-        } else {
-            let ours = self.reader_schema::<T>().map_err(|error| Failure::permanent("undecodable", error.to_string()))?;
-            let reader = GenericDatumReader::builder(known.schema).reader_schema(ours).build().map_err(undecodable)?;
-            apache_avro::from_value(&reader.read_value(&mut bytes).map_err(undecodable)?).map_err(undecodable)?
+        let value = match self.resolution::<T>(id, &known).map_err(|error| Failure::permanent("undecodable", error.to_string()))? {
+            None => known.reader.read_deser(&mut bytes).map_err(undecodable)?,
+            Some(ours) => {
+                let reader = GenericDatumReader::builder(known.schema).reader_schema(ours).build().map_err(undecodable)?;
+                apache_avro::from_value(&reader.read_value(&mut bytes).map_err(undecodable)?).map_err(undecodable)?
+            }
         };
         if bytes.is_empty() {
             Ok(value)
@@ -150,19 +151,25 @@ impl Codec {
             .build()
             .map_err(|source| Error::Schema { subject: format!("id {id}"), source: Box::new(source) })?;
         let full_name = schema.name().map_or_else(String::new, |name| name.fullname(None));
-        let known = Arc::new(Known { full_name, json: json.to_owned(), schema, reader });
+        let known = Arc::new(Known { full_name, schema, reader });
         if let Ok(mut map) = self.known.write() {
             map.insert(id, known);
         }
         Ok(())
     }
 
-    fn reader_schema<T: Record>(&self) -> Result<&'static Schema, Error> {
-        if let Some(own) = self.own.get(T::FULL_NAME) {
-            return Ok(own.schema);
+    /// The schema that a datum of writer `id` must be resolved to, or `None` when it was written with ours; compared as
+    /// schemas once per id, since a registry may change white space.
+    fn resolution<T: Record>(&self, id: u32, known: &Known) -> Result<Option<&'static Schema>, Error> {
+        if let Some(found) = self.resolutions.read().ok().and_then(|map| map.get(&(id, T::FULL_NAME)).copied()) {
+            return Ok(found);
         }
-        let ours = self.known.read().ok().and_then(|map| map.values().find(|known| known.json == T::SCHEMA).map(|known| known.schema));
-        ours.map_or_else(|| leak(T::FULL_NAME, T::SCHEMA), Ok)
+        let ours = self.own.get(T::FULL_NAME).map_or_else(|| leak(T::FULL_NAME, T::SCHEMA), |own| Ok(own.schema))?;
+        let resolution = if known.schema == ours { None } else { Some(ours) };
+        if let Ok(mut map) = self.resolutions.write() {
+            map.insert((id, T::FULL_NAME), resolution);
+        }
+        Ok(resolution)
     }
 
     fn cached(&self, id: u32) -> Option<Arc<Known>> {
