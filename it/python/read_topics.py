@@ -22,6 +22,8 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 REQUIRED = ["orders.OrderPlaced", "payments.CapturePayment"]
 # a relay's own bookkeeping, JSON by design
 NOT_AVRO = ".relay.position"
+# Kafka's own, the health check's, and the registry's store under docker-compose
+INTERNAL = ("__", "stack.", "kafkasql-")
 IDLE_S = 30.0
 
 
@@ -38,7 +40,7 @@ def topics(consumer):
     return {
         name: sorted(topic.partitions)
         for name, topic in sorted(listed.items())
-        if not name.startswith("__") and not name.endswith(NOT_AVRO) and not name.startswith("stack.")
+        if not name.startswith(INTERNAL) and not name.endswith(NOT_AVRO)
     }
 
 
