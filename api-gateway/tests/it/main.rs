@@ -6,6 +6,7 @@ mod forwarding;
 mod headers;
 mod limits;
 mod operations;
+mod process;
 mod products;
 mod refusals;
 mod upstream;
