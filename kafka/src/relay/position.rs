@@ -1,11 +1,12 @@
 //! The relay's position: a record in a compacted topic, written in the same Kafka transaction as the rows it speaks of.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
@@ -21,6 +22,10 @@ const LOOK_BACK: i64 = 256;
 const READ_LIMIT: Duration = Duration::from_secs(15);
 /// How long one poll waits; a fetch is answered at once when there is data.
 const POLL: Duration = Duration::from_millis(50);
+
+/// How long a topic may be unknown or without a leader before it counts as missing: one that was just made, or one whose
+/// broker just started, is so for a moment.
+const YOUNG_LIMIT: Duration = Duration::from_secs(5);
 
 /// How far the outbox has been published, and the last `seq` in every topic partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,15 +131,53 @@ pub(crate) fn newest(client: &ClientConfig, service: &str, until: Until<'_>) -> 
     let started = Instant::now();
     let mut back = LOOK_BACK;
     loop {
-        let (low, end) = consumer.fetch_watermarks(&topic, 0, READ_LIMIT).map_err(Error::kafka("ask for the end of the position topic"))?;
+        let Some((low, end)) = ends(&consumer, &topic)? else { return Ok(None) };
         let start = low.max(end.saturating_sub(back));
         if let Some(position) = forward(&consumer, service, &topic, start, end, until, started)? {
             return Ok(Some(position));
         }
-        if start <= low {
+        if start > low {
+            back = back.saturating_mul(2);
+        } else if matches!(until, Until::Sentinel(_)) || !unfinished(client, &topic, end)? {
             return Ok(None);
+        } else if started.elapsed() > READ_LIMIT {
+            return Err(Error::PositionTimeout { topic, waited: READ_LIMIT });
+        } else {
+            thread::sleep(POLL);
         }
-        back = back.saturating_mul(2);
+    }
+}
+
+/// Whether a transaction that is not finished hides records from `stable_end` on, as one does for some milliseconds after
+/// its commit was answered: the broker writes its markers later.
+fn unfinished(client: &ClientConfig, topic: &str, stable_end: i64) -> Result<bool, Error> {
+    let mut config = client.clone();
+    config.set("isolation.level", "read_uncommitted");
+    let consumer: BaseConsumer = config.create().map_err(Error::kafka("make a reader of the position topic"))?;
+    Ok(ends(&consumer, topic)?.is_some_and(|(_, high)| high > stable_end))
+}
+
+/// The first offset and the last stable offset of the position topic; `None` if there is no such topic.
+fn ends(consumer: &BaseConsumer, topic: &str) -> Result<Option<(i64, i64)>, Error> {
+    let started = Instant::now();
+    loop {
+        let source = match consumer.fetch_watermarks(topic, 0, READ_LIMIT) {
+            Ok(ends) => return Ok(Some(ends)),
+            Err(source) => source,
+        };
+        let code = source.rdkafka_error_code();
+        let missing = matches!(
+            code,
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition)
+        );
+        let young = matches!(code, Some(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable));
+        if (missing || young) && started.elapsed() < YOUNG_LIMIT {
+            thread::sleep(POLL);
+        } else if missing {
+            return Ok(None);
+        } else {
+            return Err(Error::Kafka { doing: "ask for the end of the position topic", source });
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) events: &'static str,
     pub(super) commands: &'static str,
     pub(super) config: relay::Config,
+    /// The database, as its owner.
+    pub(super) url: String,
     pub(super) incarnation: Uuid,
 }
 
@@ -75,6 +77,8 @@ impl World {
 
     /// The same before the first position is written.
     pub(super) async fn without_position(name: &str) -> Self {
+        // Shown with a failed test; a second test finds it set.
+        drop(tracing_subscriber::fmt().with_test_writer().try_init());
         let stack = stack().await;
         let database = stack.create_database("orders").await.unwrap();
         let connect: PgConnectOptions = database.owner_url.parse().unwrap();
@@ -99,7 +103,7 @@ impl World {
         let topic = |name| Topic { name, owner: "relaytest", key: "key", records: &[] };
         kafka::topics::create(&stack.kafka_bootstrap(), &service, &[&topic(events), &topic(commands)], PARTITIONS).await.unwrap();
         let config = relay::Config { service: service.clone(), bootstrap: stack.kafka_bootstrap(), client_options: Vec::new(), connect };
-        Self { service, events, commands, config, incarnation }
+        Self { service, events, commands, config, url: database.owner_url, incarnation }
     }
 
     pub(super) async fn db(&self) -> PgConnection {
