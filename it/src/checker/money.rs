@@ -17,7 +17,7 @@ pub fn i4(world: &World) -> Finding {
     let mut finding = Finding::new(Invariant::I4);
     let stories = stories(world);
     let payments: HashMap<Uuid, &PaymentRow> = world.payments.payments.iter().map(|row| (row.order, row)).collect();
-    let provider = provider(&mut finding, world);
+    let provider = provider(&mut finding, world, &stories);
     let ledger = Ledger::read(&mut finding, world);
     let stuck = stuck(world);
     let mut sums: BTreeMap<Box<str>, Sums> = BTreeMap::new();
@@ -106,14 +106,26 @@ fn net(captured: impl IntoIterator<Item = i64>, refunded: impl IntoIterator<Item
     captured.into_iter().map(i128::from).sum::<i128>() - refunded.into_iter().map(i128::from).sum::<i128>()
 }
 
-/// The provider's operations by order, over the keys the payment service called it with.
-fn provider<'w>(finding: &mut Finding, world: &'w World) -> HashMap<Uuid, Vec<&'w Operation>> {
-    let owners: HashMap<Uuid, Uuid> = world
-        .payments
-        .effects
-        .iter()
-        .filter_map(|effect| Some((effect.key, Uuid::parse_str(effect.stream.strip_prefix("payment-")?).ok()?)))
-        .collect();
+/// Namespace of all derived ids. Source: kafka/src/message.rs; the derivation is part of what is published (PROTOCOLS 2.2:
+/// the provider's key is UUIDv5 of saga and step).
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a52_7f0d_4c55_9a7e_21c8_0b5d_e3a4);
+
+/// The key under which the provider knows the payment of `order`: that of its authorisation, for every call.
+pub(super) fn provider_key(order: Uuid) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("saga-{order}#authorize").as_bytes())
+}
+
+/// The provider's operations by order: by the keys of the payments' effects, and by the authorisation's key, which a void
+/// uses even when nothing was ever authorised.
+fn provider<'w>(finding: &mut Finding, world: &'w World, stories: &BTreeMap<Uuid, Story<'_>>) -> HashMap<Uuid, Vec<&'w Operation>> {
+    let mut owners: HashMap<Uuid, Uuid> = stories.keys().map(|order| (provider_key(*order), *order)).collect();
+    owners.extend(
+        world
+            .payments
+            .effects
+            .iter()
+            .filter_map(|effect| Some((effect.key, Uuid::parse_str(effect.stream.strip_prefix("payment-")?).ok()?))),
+    );
     let mut operations: HashMap<Uuid, Vec<&Operation>> = HashMap::new();
     for operation in &world.operations {
         let owner = owners.get(&operation.auth_key).copied();

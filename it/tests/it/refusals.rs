@@ -34,7 +34,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str, pointer: Option<&str
 async fn a_wrong_order_is_refused_by_field_and_leaves_nothing_behind() {
     let system = Shared::enter().await;
     let client = system.client(CUSTOMER);
-    client.create(&["refuse-1", "refuse-2"], i64::MAX / 3, 10).await;
+    client.create(&["refuse-1"], 100, 10).await;
     let many: Vec<(String, u64)> = (0..201).map(|number| (format!("many-{number}"), 1)).collect();
     let many: Vec<(&str, u64)> = many.iter().map(|(sku, quantity)| (sku.as_str(), *quantity)).collect();
     let line = |line: Value| json!({"lines": [line], "payment": {"token": "tok_ok"}});
@@ -47,7 +47,6 @@ async fn a_wrong_order_is_refused_by_field_and_leaves_nothing_behind() {
         ("unknown", order(&[("refuse-1", 1), ("no-such-sku", 1)], "tok_ok"), 422, "unknown_sku", Some("/lines/1/sku")),
         ("sku", order(&[("not a sku", 1)], "tok_ok"), 422, "invalid_sku", Some("/lines/0/sku")),
         ("token", order(&[("refuse-1", 1)], "4111111111111111"), 422, "invalid_payment_token", Some("/payment/token")),
-        ("overflow", order(&[("refuse-1", 2), ("refuse-2", 2)], "tok_ok"), 422, "total_overflow", None),
         ("missing", json!({"lines": [{"sku": "refuse-1", "quantity": 1}]}), 422, "missing_field", Some("/payment")),
         ("price", line(json!({"sku": "refuse-1", "quantity": 1, "unit_price": 1})), 422, "unknown_field", Some("/lines/0/unit_price")),
         ("negative", line(json!({"sku": "refuse-1", "quantity": -1})), 422, "quantity_out_of_range", Some("/lines/0/quantity")),

@@ -125,7 +125,7 @@ impl Shared {
         if let Ok(guard) = SYSTEM.try_write()
             && let Some(system) = guard.as_ref()
         {
-            system.judge().await;
+            eprintln!("{}", system.judge().await);
         }
     }
 }
