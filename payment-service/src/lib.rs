@@ -10,6 +10,8 @@ pub mod provider;
 mod routes;
 mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use calls::Calls;

@@ -9,7 +9,7 @@ use crate::store::Books;
 /// The steps that a void or a refund undoes.
 const UNDONE: &[&str] = &["authorize", "capture"];
 
-/// The route table: topic · message · policy after the last attempt · compensates. See `tests/it/golden/routes.txt`.
+/// The route table: topic · message · policy after the last attempt · compensates. See `src/tests/routes.txt`.
 #[must_use]
 pub fn routes() -> Routes<Books> {
     Routes::new()
