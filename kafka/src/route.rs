@@ -112,7 +112,7 @@ impl<W: Work> Routes<W> {
         ask: impl Fn(&T, &mut Needs<W>) + Send + Sync + 'static,
         handle: impl Fn(&mut Unit<W>, &Meta, &T) -> Result<(), Failure> + Send + Sync + 'static,
     ) -> Self {
-        let wrong = || Failure::permanent("wrong_type", format!("the decoded value is not a {}", T::FULL_NAME));
+        let wrong = || Failure::permanent("body_type_mismatch", format!("the decoded value is not a {}", T::FULL_NAME));
         let route = Route {
             topic: T::TOPIC,
             record: T::FULL_NAME,
