@@ -8,6 +8,8 @@ mod http;
 mod routes;
 mod service;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use routes::routes;

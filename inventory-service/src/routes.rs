@@ -6,7 +6,7 @@ use schemas::{inventory, orders};
 use crate::handlers::{commit_inventory_hold, create_inventory_hold, order_placed, release_inventory_hold};
 use crate::store::Rows;
 
-/// The route table: topic · message · policy after the last attempt · compensates. See `tests/it/golden/routes.txt`.
+/// The route table: topic · message · policy after the last attempt · compensates. See `src/tests/routes.txt`.
 #[must_use]
 pub fn routes() -> Routes<Rows> {
     Routes::new()

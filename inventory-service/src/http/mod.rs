@@ -21,7 +21,11 @@ pub struct Http {
 
 impl Http {
     pub(crate) fn new(context: &Context) -> Self {
-        Self { bridge: context.bridge.clone(), units: context.units.clone() }
+        Self::of(context.bridge.clone(), context.units.clone())
+    }
+
+    pub(crate) const fn of(bridge: Bridge, units: Units) -> Self {
+        Self { bridge, units }
     }
 }
 

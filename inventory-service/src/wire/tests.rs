@@ -76,5 +76,8 @@ fn what_no_domain_value_can_say_is_refused() {
     assert_eq!(lines(&[held("a", 1_000_001)]), Err(WireError::Quantity(QuantityError::OutOfRange)));
     assert!(matches!(lines(&[held("a", 1), held("a", 2)]), Err(WireError::Lines(LinesError::Repeated(_)))));
     let text = lines(&[held("a", 0)]).unwrap_err().in_message("CreateInventoryHold", Uuid::nil()).to_string();
-    assert!(text.starts_with("read CreateInventoryHold of order 00000000-") && text.ends_with("quantity is outside 1 to 1000000"), "{text}");
+    assert!(
+        text.starts_with("read CreateInventoryHold of order 00000000-") && text.ends_with("quantity is outside 1 to 1000000"),
+        "{text}"
+    );
 }
