@@ -28,6 +28,7 @@ const TIERS: &[(&str, &[&str])] = &[
     ("api-gateway", &["values", "contract"]),
     ("stack", &["values", "record", "schemas"]),
     ("it", &["values", "record", "saga", "schemas", "kafka", "contract", "stack"]),
+    ("models", &["kafka"]),
     ("bench", &["values", "record", "saga", "schemas", "kafka", "contract", "stack", "it"]),
     ("xtask", &["record", "schemas"]),
 ];

@@ -1,0 +1,1 @@
+//! The protocols of relay and consumer as state machines, searched exhaustively for a broken promise.
