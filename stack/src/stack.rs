@@ -465,7 +465,8 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         let processes = std::mem::take(&mut *lock(&self.processes));
-        for process in processes.values() {
+        // services first, so that none spends its last moment on complaints about a lost database
+        for process in processes.values().rev() {
             if process.ended().is_none() {
                 process.end();
             }
