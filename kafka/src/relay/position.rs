@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -127,7 +128,7 @@ pub(crate) enum Until<'a> {
 /// [`Error::Kafka`], [`Error::PositionTimeout`] if the end was not reached in 15 s, [`Error::PositionUnreadable`].
 pub(crate) fn newest(client: &ClientConfig, service: &str, until: Until<'_>) -> Result<Option<Position>, Error> {
     let topic = Position::topic(service);
-    let consumer: BaseConsumer = reader(client, service).create().map_err(Error::kafka("make a reader of the position topic"))?;
+    let consumer = make(&reader(client, service))?;
     let started = Instant::now();
     let mut back = LOOK_BACK;
     loop {
@@ -148,17 +149,34 @@ pub(crate) fn newest(client: &ClientConfig, service: &str, until: Until<'_>) -> 
     }
 }
 
+/// The end of a partition is what this reader looks for, not an error to log.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "the reader of the position topic reports");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+fn make(config: &ClientConfig) -> Result<BaseConsumer<Quiet>, Error> {
+    config.create_with_context(Quiet).map_err(Error::kafka("make a reader of the position topic"))
+}
+
 /// Whether a transaction that is not finished hides records from `stable_end` on, as one does for some milliseconds after
 /// its commit was answered: the broker writes its markers later.
 fn unfinished(client: &ClientConfig, topic: &str, stable_end: i64) -> Result<bool, Error> {
     let mut config = client.clone();
     config.set("isolation.level", "read_uncommitted");
-    let consumer: BaseConsumer = config.create().map_err(Error::kafka("make a reader of the position topic"))?;
+    let consumer = make(&config)?;
     Ok(ends(&consumer, topic)?.is_some_and(|(_, high)| high > stable_end))
 }
 
 /// The first offset and the last stable offset of the position topic; `None` if there is no such topic.
-fn ends(consumer: &BaseConsumer, topic: &str) -> Result<Option<(i64, i64)>, Error> {
+fn ends(consumer: &BaseConsumer<Quiet>, topic: &str) -> Result<Option<(i64, i64)>, Error> {
     let started = Instant::now();
     loop {
         let source = match consumer.fetch_watermarks(topic, 0, READ_LIMIT) {
@@ -199,7 +217,7 @@ fn reader(client: &ClientConfig, service: &str) -> ClientConfig {
 
 /// Reads from `start` to the sentinel or the stable end; the last position seen.
 fn forward(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Quiet>,
     service: &str,
     topic: &str,
     start: i64,

@@ -68,6 +68,17 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Stable code, as on the page of that name in `docs/errors/`; `None` for a stop, which is no error.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        let code = match self {
+            Self::Doubt(_) => "relay_doubt",
+            Self::Fenced(_) => "relay_fenced",
+            Self::Refused { .. } => "record_refused",
+            Self::Stopped => return None,
+        };
+        Some(code)
+    }
+
     /// The fault as an error of the setup job.
     pub(crate) fn not_written(self) -> Error {
         Error::NotWritten { reason: self.to_string() }

@@ -125,24 +125,24 @@ impl Relay<'_> {
                 }
             };
             self.status.set_owner(false);
+            if let Halt::Fault(fault) = &halt {
+                self.status.set_error(fault.code());
+            }
             match halt {
                 Halt::Stopped | Halt::Fault(Fault::Stopped) => return Ok(Duration::ZERO),
                 Halt::Lost => return Ok(ERROR_PAUSE),
                 Halt::Fault(Fault::Fenced(reason)) => {
                     self.status.count_fenced();
                     self.meters.fenced.increment(1);
-                    self.status.set_error(Some("relay_fenced"));
                     tracing::warn!(reason, "another relay has taken over; waiting");
                     return Ok(FENCED_PAUSE);
                 }
                 Halt::Fault(fault @ Fault::Doubt(_)) => {
                     self.status.count_doubt();
                     self.meters.doubts.increment(1);
-                    self.status.set_error(Some("relay_doubt"));
                     tracing::warn!(reason = %fault, "a transaction is in doubt; starting again from the position record");
                 }
                 Halt::Fault(fault @ Fault::Refused { .. }) => {
-                    self.status.set_error(Some("record_refused"));
                     tracing::error!(reason = %fault, "an outbox row cannot be published; nothing behind it can either");
                     self.pause(FENCED_PAUSE);
                 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::support::stack;
 
 pub(super) const PARTITIONS: i32 = 3;
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(120);
 
 /// One service with its relay's database and topics.
 pub(super) struct World {
