@@ -86,7 +86,8 @@ async fn writers_at_once_never_sell_a_unit_twice() {
         let world = &world;
         async move {
             for round in 0..5 {
-                let lines: [(&str, i64); 3] = if writer % 2 == 0 { [("a", 2), ("b", 1), ("c", 1)] } else { [("c", 2), ("b", 1), ("a", 1)] };
+                let lines: [(&str, i64); 3] =
+                    if writer.is_multiple_of(2) { [("a", 2), ("b", 1), ("c", 1)] } else { [("c", 2), ("b", 1), ("a", 1)] };
                 let orders = [order(), order()];
                 world.deliver(&orders.map(|order| create(order, &lines))).await;
                 if round % 2 == 0 {

@@ -35,7 +35,7 @@ pub(super) enum Message {
     Create(CreateInventoryHold),
     Commit(CommitInventoryHold),
     Release(ReleaseInventoryHold),
-    Placed(OrderPlaced),
+    Placed(Box<OrderPlaced>),
 }
 
 /// An answer over HTTP.
@@ -182,7 +182,15 @@ pub(super) fn placed(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
         lines.iter().map(|(sku, quantity)| OrderLine { sku: (*sku).to_owned(), quantity: *quantity, unit_price_minor: 100 }).collect();
     let idempotency = Idempotency { scope: "s".to_owned(), key: "k".to_owned(), request_hash: vec![0; 32] };
     let total = Money { minor: 100, currency: "USD".to_owned() };
-    Message::Placed(OrderPlaced { order_id, customer_id: "c".to_owned(), lines, total, placed_at: 0, payment_token: None, idempotency })
+    Message::Placed(Box::new(OrderPlaced {
+        order_id,
+        customer_id: "c".to_owned(),
+        lines,
+        total,
+        placed_at: 0,
+        payment_token: None,
+        idempotency,
+    }))
 }
 
 impl Message {

@@ -100,20 +100,13 @@ pub fn decide(state: &Payment, effects: &Effects, cause: Cause, command: &Comman
 }
 
 fn order_placed(state: &Payment, effects: &Effects, total: Money, card: Card) -> Decision {
-    match (state, effects.authorize, card) {
-        (Payment::None, None, Card::Given) => Decision::ask([Ask::Authorize { amount: total }]),
+    if *state != Payment::None || effects.authorize.is_some() {
+        return Decision::nothing();
+    }
+    match card {
+        Card::Given => Decision::ask([Ask::Authorize { amount: total }]),
         // Without a card only the capture can say what to do: it may bring one.
-        (Payment::None, None, Card::Missing) | (Payment::None, Some(_), Card::Given | Card::Missing) => Decision::nothing(),
-        (
-            Payment::Authorized { .. }
-            | Payment::CaptureFailed { .. }
-            | Payment::Declined { .. }
-            | Payment::Captured { .. }
-            | Payment::Voided { .. }
-            | Payment::Refunded { .. },
-            _,
-            Card::Given | Card::Missing,
-        ) => Decision::nothing(),
+        Card::Missing => Decision::nothing(),
     }
 }
 

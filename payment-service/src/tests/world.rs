@@ -57,7 +57,7 @@ pub(super) struct World {
 /// A message about a payment.
 #[derive(Debug, Clone)]
 pub(super) enum Message {
-    Placed(OrderPlaced),
+    Placed(Box<OrderPlaced>),
     Capture(CapturePayment),
     Void(VoidPayment),
     Refund(RefundPayment),
@@ -95,7 +95,7 @@ impl World {
 
     pub(super) fn placed(&self, order: Uuid, token: &str) -> Message {
         let idempotency = Idempotency { scope: "s".to_owned(), key: "k".to_owned(), request_hash: vec![0; 32] };
-        Message::Placed(OrderPlaced {
+        Message::Placed(Box::new(OrderPlaced {
             order_id: order,
             customer_id: "c".to_owned(),
             lines: Vec::new(),
@@ -103,7 +103,7 @@ impl World {
             placed_at: 0,
             payment_token: self.token(order, token),
             idempotency,
-        })
+        }))
     }
 
     pub(super) fn capture(&self, order: Uuid, token: &str) -> Message {
