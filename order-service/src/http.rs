@@ -25,7 +25,7 @@ pub struct Face {
     /// To the main runtime.
     pub bridge: Bridge,
     /// The writer of placements.
-    pub placements: GroupCommit<place::Request, place::Answer>,
+    pub placements: GroupCommit<place::Request, place::Reply>,
     /// The saga that cancel requests go to.
     pub saga: OrderSaga,
     /// Seals payment tokens, with the order id as subject.
@@ -62,8 +62,8 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
     let payment_token = wire::token(&sealed.map_err(|error| here(internal(&error)))?);
     let lines = body.lines.into_iter().map(|line| Line { sku: line.sku, quantity: line.quantity }).collect();
     let lines = Lines::new(lines).map_err(|fault| here(lines_problem(&fault)))?;
-    let answer = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
-    match answer.map_err(|refused| here(busy(refused)))? {
+    let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
+    match reply.map_err(|refused| here(busy(refused)))?.answer().await {
         place::Answer::Placed { order, replayed } => {
             let mut response = HttpResponse::Accepted();
             response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));
@@ -75,6 +75,7 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
         place::Answer::Rejected(rejection) => Err(here(rejection_problem(&rejection))),
         place::Answer::KeyReused => Err(here(Problem::new(Code::IdempotencyKeyReused))),
         place::Answer::InFlight => Err(here(Problem::new(Code::RequestInFlight))),
+        place::Answer::Overloaded => Err(here(Problem::new(Code::Overloaded))),
         place::Answer::Unavailable => Err(here(Problem::new(Code::Unavailable))),
         place::Answer::Internal => Err(here(Problem::new(Code::Internal))),
     }

@@ -20,6 +20,7 @@ use contract::{IdempotencyKey, RequestHash};
 use kafka::{Cause, Failure, GroupCommit, MessageId, Needs, Retry, Unit, Units, retry_of};
 use order_domain::{Basket, Command, Event, Lines, Order, Placed, Placement, Rejection, SealedToken};
 use sqlx::{Postgres, Transaction};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
 use values::{CustomerId, OrderId};
 
@@ -31,6 +32,10 @@ use crate::wire;
 const BATCH_MAX: usize = 256;
 /// Requests that wait at most; beyond, clients are told to come back.
 const QUEUE_MAX: usize = 1_024;
+/// Requests that are redone singly at the same time; each holds a connection.
+const ALONE_MAX: usize = 4;
+/// Requests that wait to be redone singly; beyond, clients are told to come back.
+const ALONE_QUEUE_MAX: usize = 256;
 /// How long a lost COMMIT is redone.
 const COMMIT_LOST: Duration = Duration::from_secs(5);
 /// Tries of a single request that meets infrastructure errors.
@@ -81,6 +86,8 @@ pub enum Answer {
     KeyReused,
     /// The first request with the key has not ended.
     InFlight,
+    /// Too many requests stand in each other's way.
+    Overloaded,
     /// The database cannot be reached; whether the order was placed the same key will tell.
     Unavailable,
     /// A defect; logged.
@@ -92,8 +99,36 @@ impl Answer {
     fn repeated(&self) -> Self {
         match self {
             Self::Placed { order, .. } => Self::Placed { order: Arc::clone(order), replayed: true },
-            Self::Rejected(_) | Self::KeyReused | Self::InFlight | Self::Unavailable | Self::Internal => self.clone(),
+            Self::Rejected(_) | Self::KeyReused | Self::InFlight | Self::Overloaded | Self::Unavailable | Self::Internal => self.clone(),
         }
+    }
+}
+
+/// What the writer says to a request: its answer, or where to wait for it while the writer goes on with the others.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    answer: watch::Receiver<Option<Answer>>,
+    repeated: bool,
+}
+
+impl Reply {
+    fn now(answer: Answer) -> Self {
+        Self { answer: watch::channel(Some(answer)).1, repeated: false }
+    }
+
+    /// Waits for the answer; a request that is redone alone ends within seconds.
+    pub async fn answer(mut self) -> Answer {
+        let answer = match self.answer.wait_for(Option::is_some).await {
+            Ok(answer) => answer.clone().unwrap_or(Answer::Internal),
+            // The task died: the process is going down.
+            Err(_closed) => Answer::Unavailable,
+        };
+        if self.repeated { answer.repeated() } else { answer }
+    }
+
+    /// The same answer for a request that says the same under the same key.
+    fn repeated(&self) -> Self {
+        Self { repeated: true, ..self.clone() }
     }
 }
 
@@ -113,6 +148,12 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
+/// Requests redone singly, beside the writer: how many wait and how many run.
+struct Alone {
+    waiting: Arc<Semaphore>,
+    running: Semaphore,
+}
+
 /// The writer of placements.
 #[derive(Debug, Clone)]
 pub struct Writer {
@@ -125,51 +166,60 @@ pub struct Writer {
 impl Writer {
     /// Starts the writer on the current runtime.
     #[must_use]
-    pub fn spawn(self) -> GroupCommit<Request, Answer> {
+    pub fn spawn(self) -> GroupCommit<Request, Reply> {
         let writer = Arc::new(self);
+        let alone = Arc::new(Alone { waiting: Arc::new(Semaphore::new(ALONE_QUEUE_MAX)), running: Semaphore::new(ALONE_MAX) });
         GroupCommit::spawn(BATCH_MAX, QUEUE_MAX, move |requests| {
-            let writer = Arc::clone(&writer);
-            async move { writer.commit(requests).await }
+            let (writer, alone) = (Arc::clone(&writer), Arc::clone(&alone));
+            async move { writer.commit(requests, &alone).await }
         })
     }
 
-    /// Answers each request, in order.
-    async fn commit(&self, requests: Vec<Request>) -> Vec<Answer> {
-        let mut answers: HashMap<usize, Answer> = HashMap::with_capacity(requests.len());
+    /// Replies to each request, in order.
+    async fn commit(self: &Arc<Self>, requests: Vec<Request>, alone: &Arc<Alone>) -> Vec<Reply> {
+        let mut replies: HashMap<usize, Reply> = HashMap::with_capacity(requests.len());
         let mut open: Vec<(usize, &Request)> = requests.iter().enumerate().collect();
         while !open.is_empty() {
             let (groups, rest) = fold(open);
             let firsts: Vec<&Request> = groups.iter().map(|group| group.first.1).collect();
-            for (group, answer) in groups.iter().zip(self.place(&firsts).await) {
-                answers.extend(group.same.iter().map(|position| (*position, answer.repeated())));
-                answers.insert(group.first.0, answer);
+            for (group, reply) in groups.iter().zip(self.place(&firsts, alone).await) {
+                replies.extend(group.same.iter().map(|position| (*position, reply.repeated())));
+                replies.insert(group.first.0, reply);
             }
             open = rest;
         }
-        (0..requests.len()).map(|position| answers.remove(&position).unwrap_or(Answer::Internal)).collect()
+        (0..requests.len()).map(|position| replies.remove(&position).unwrap_or(Reply::now(Answer::Internal))).collect()
     }
 
-    /// Answers requests with different keys.
-    async fn place(&self, requests: &[&Request]) -> Vec<Answer> {
-        if let [request] = requests {
-            return vec![self.place_alone(request).await];
-        }
+    /// Places requests with different keys together; those that stand in each other's way are redone singly, beside the writer, so that one slow key
+    /// costs the others half a second and no more.
+    async fn place(self: &Arc<Self>, requests: &[&Request], alone: &Arc<Alone>) -> Vec<Reply> {
         match self.place_redone(requests, BEGIN_BATCH).await {
-            Ok(answers) => answers,
+            Ok(answers) => answers.into_iter().map(Reply::now).collect(),
             // Not an error of one of the rows: each alone would fail as well.
-            Err(Fault::CommitLost(_)) => vec![Answer::Unavailable; requests.len()],
+            Err(Fault::CommitLost(_)) => vec![Reply::now(Answer::Unavailable); requests.len()],
             Err(Fault::Database(error)) if error.as_database_error().is_none() => {
                 tracing::warn!(error = %error, requests = requests.len(), "place orders");
-                vec![Answer::Unavailable; requests.len()]
+                vec![Reply::now(Answer::Unavailable); requests.len()]
             }
             Err(Fault::Database(_) | Fault::Defect(_)) => {
-                let mut answers = Vec::with_capacity(requests.len());
-                for request in requests {
-                    answers.push(self.place_alone(request).await);
-                }
-                answers
+                requests.iter().map(|request| self.redo_alone((*request).clone(), alone)).collect()
             }
         }
+    }
+
+    fn redo_alone(self: &Arc<Self>, request: Request, alone: &Arc<Alone>) -> Reply {
+        let Ok(place) = Arc::clone(&alone.waiting).try_acquire_owned() else { return Reply::now(Answer::Overloaded) };
+        let (teller, answer) = watch::channel(None);
+        let (writer, alone) = (Arc::clone(self), Arc::clone(alone));
+        tokio::spawn(async move {
+            // Never closed; a semaphore that were would only lift the limit.
+            let running = alone.running.acquire().await;
+            let answer = writer.place_alone(&request).await;
+            drop((running, place));
+            teller.send_replace(Some(answer));
+        });
+        Reply { answer, repeated: false }
     }
 
     async fn place_alone(&self, request: &Request) -> Answer {

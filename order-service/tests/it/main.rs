@@ -3,6 +3,7 @@
 
 mod participant;
 mod placing;
+mod proxy;
 mod reading;
 mod routes;
 mod saga_paths;

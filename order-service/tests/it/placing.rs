@@ -1,13 +1,16 @@
 //! Placing orders: idempotency, group commit, refusals that leave nothing behind.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use sqlx::Row;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+use values::OrderId;
 
-use crate::world::{body, name, problem, world};
+use crate::world::{World, body, name, problem, world};
 
 #[tokio::test]
 async fn a_placed_order_is_priced_by_the_server() {
@@ -133,7 +136,74 @@ async fn a_key_in_an_open_transaction_is_in_flight_and_does_not_stop_the_others(
     assert_eq!(blocked.headers()["retry-after"], "1");
     assert_eq!(problem(blocked).await, (409, "request_in_flight".to_owned(), vec![]));
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert_eq!(neighbour.0, StatusCode::ACCEPTED);
+    assert!(neighbour.0 == StatusCode::ACCEPTED && neighbour.1 < Duration::from_secs(3), "{neighbour:?}");
     open.rollback().await.unwrap();
     assert_eq!(world.place(&customer, "k", &body(&[("apple", 1)])).await.status(), StatusCode::ACCEPTED);
+}
+
+/// The answer to a COMMIT is lost on the wire: the batch is redone with the same order ids and finds its own orders.
+#[tokio::test]
+async fn a_lost_commit_answer_is_found_out_and_answered_as_placed() {
+    let (world, customer) = (world().await, name("customer"));
+    let lost_before = world.log().matches("a lost COMMIT is redone").count();
+    world.commits_to_lose.store(5, Ordering::SeqCst);
+    let mut answered = Vec::new();
+    for n in 0..8_i64 {
+        let answer = world.place(&customer, &n.to_string(), &body(&[("pear", 1 + n)])).await;
+        assert_eq!(answer.status(), StatusCode::ACCEPTED);
+        assert!(answer.headers().get("idempotent-replayed").is_none());
+        answered.push(answer.json::<contract::Order>().await.unwrap().id);
+    }
+    assert!(world.log().matches("a lost COMMIT is redone").count() > lost_before);
+    assert_eq!(orders_of(world, &customer).await, answered);
+}
+
+/// Backends are killed in the middle of placements: whoever asks again under the same key finds one order, the same one.
+#[tokio::test]
+async fn killed_backends_place_no_order_twice() {
+    let (world, customer) = (world().await, name("customer"));
+    let pool = world.intruder().await;
+    let kill = async {
+        for _ in 0..40 {
+            sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE application_name = 'orders-1' AND state = 'active' AND wait_event_type IS DISTINCT FROM 'Lock'
+                   AND (query LIKE 'COMMIT%' OR query LIKE 'INSERT INTO idempotency%' OR query LIKE 'INSERT INTO orders%')",
+            )
+            .execute(&pool)
+            .await
+            .unwrap();
+            sleep(Duration::from_millis(30)).await;
+        }
+    };
+    let ask = async |n: i64| {
+        let (key, say) = (n.to_string(), body(&[("pear", 1 + n)]));
+        loop {
+            let answer = world.place(&customer, &key, &say).await;
+            match answer.status() {
+                StatusCode::ACCEPTED => return answer.json::<contract::Order>().await.unwrap().id,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => sleep(Duration::from_millis(20)).await,
+                other => panic!("{other}: {}", answer.text().await.unwrap()),
+            }
+        }
+    };
+    let rounds = async {
+        let mut all = Vec::new();
+        for round in 0..20_i64 {
+            all.extend(join_all((0..20).map(|n| ask(round * 20 + n))).await);
+        }
+        all
+    };
+    let ((), answered) = tokio::join!(kill, rounds);
+    assert_eq!(orders_of(world, &customer).await, answered);
+}
+
+/// The customer's orders by total.
+async fn orders_of(world: &World, customer: &str) -> Vec<OrderId> {
+    let stored: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM orders WHERE customer_id = $1 ORDER BY total_minor")
+        .bind(customer)
+        .fetch_all(&mut world.reader().await)
+        .await
+        .unwrap();
+    stored.into_iter().map(OrderId::from).collect()
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use values::OrderId;
 
 use crate::participant::Participant;
+use crate::proxy::{self, ToLose};
 
 pub(crate) const PARTITIONS: i32 = 3;
 /// Long enough for every path that does not wait for it on a busy machine.
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     stack: Stack,
     url: String,
+    /// How many placements' COMMITs are to lose their answer.
+    pub(crate) commits_to_lose: ToLose,
     pub(crate) inventory: Participant,
     pub(crate) payments: Participant,
 }
@@ -72,6 +75,10 @@ impl World {
             .status()
             .unwrap();
         assert!(set_up.success());
+        let mut database = reqwest::Url::parse(&stack.database_url("orders")).unwrap();
+        let (port, commits_to_lose) = proxy::start(database.port().unwrap());
+        database.set_port(Some(port)).unwrap();
+        stack.set_env(Service::Orders, "DATABASE_URL", database.as_str());
         stack.set_env(Service::Orders, "STEP_DEADLINE_MS", STEP_DEADLINE.as_millis().to_string());
         stack.set_env(Service::Orders, "DEADLINE_GRACE_MS", "0");
         let instance = stack.add_instance(Service::Orders).await.unwrap();
@@ -80,6 +87,7 @@ impl World {
             url: stack.service_url(Service::Orders, instance),
             inventory: Participant::new(topics::INVENTORY, &bootstrap, &registry).await,
             payments: Participant::new(topics::PAYMENTS, &bootstrap, &registry).await,
+            commits_to_lose,
             stack,
         };
         for (sku, minor, currency) in [("apple", 250, "USD"), ("pear", 100, "USD"), ("gold", i64::MAX, "USD"), ("brie", 900, "EUR")] {
