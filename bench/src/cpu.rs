@@ -40,7 +40,7 @@ pub struct Usage {
     pub cpu: Duration,
     /// The same as a share of one core.
     pub cores: f64,
-    /// Resident memory at the end, MiB; shared pages count in each process.
+    /// Resident memory at the end without shared memory, MiB: PostgreSQL's buffers would count in each of its processes.
     pub resident_mib: f64,
 }
 
@@ -97,8 +97,8 @@ fn look(folder: &Path) -> Option<Process> {
     let command = if name == "java" { fs::read(folder.join("cmdline")).ok()? } else { Vec::new() };
     let part = part(name, &String::from_utf8_lossy(&command))?;
     let status = fs::read_to_string(folder.join("status")).ok()?;
-    let resident_kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())?;
-    Some(Process { part, ticks, resident_kib })
+    let kib = |name| status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Some(Process { part, ticks, resident_kib: kib("VmRSS:")?.saturating_sub(kib("RssShmem:").unwrap_or(0)) })
 }
 
 /// Program name (at most 15 characters) and user plus system ticks of a `/proc/<pid>/stat`. The name may hold spaces and brackets.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::conservation::Verdict;
 use crate::data::{Grocery, default_folder};
 use crate::flight::{Decision, Done, Flight};
-use crate::latency::{Latencies, Percentiles, per_second};
+use crate::latency::{Latencies, Percentiles, between, per_second};
 use crate::load::{Job, Ledger, Load, Window};
 use crate::outcomes::{self, ByCustomer};
 use crate::progress::{Progress, Shown, say};
@@ -287,9 +287,4 @@ fn basket_name(grocery: &Grocery, tag: usize) -> &str {
 fn some(all: &[String]) -> String {
     let more = if all.len() > NAMED_MAX { ", …" } else { "" };
     format!("{}{more}", all.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", "))
-}
-
-/// From `earlier` to `later`; `None` when the clocks say it went backwards.
-pub(crate) fn between(earlier: jiff::Timestamp, later: jiff::Timestamp) -> Option<Duration> {
-    Duration::try_from(later.duration_since(earlier)).ok()
 }

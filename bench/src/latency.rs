@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// Latencies of one kind.
@@ -75,6 +76,12 @@ pub fn millis(duration: Duration) -> f64 {
 pub fn per_second(count: usize, elapsed: Duration) -> f64 {
     let seconds = elapsed.as_secs_f64();
     if seconds <= 0.0 { 0.0 } else { f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds }
+}
+
+/// From `earlier` to `later`; `None` when the clocks say it went backwards.
+#[must_use]
+pub fn between(earlier: Timestamp, later: Timestamp) -> Option<Duration> {
+    Duration::try_from(later.duration_since(earlier)).ok()
 }
 
 #[cfg(test)]
