@@ -52,6 +52,9 @@ async fn a_thousand_orders(system: &Exclusive, name: &str) -> Vec<Uuid> {
                 if seen >= due { Ok(()) } else { Err(seen) }
             })
             .await;
+            let open = system.count("orders", "SELECT count(*) FROM orders WHERE ended_at IS NULL AND customer_id = $1", name).await;
+            assert!(open > 0 || victim == Service::Gateway, "no order was under way when {victim:?} was killed");
+            eprintln!("{victim:?} is killed with {open} orders under way");
             system.stack.kill(victim).await.unwrap();
             system.stack.restart(victim).await.unwrap();
         }

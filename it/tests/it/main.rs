@@ -20,6 +20,7 @@ mod deadlines;
 mod gate;
 mod groups;
 mod idempotency;
+mod judge;
 mod paths;
 mod reader;
 mod refusals;

@@ -70,17 +70,21 @@ impl System {
         }
     }
 
+    /// Writes out what clients asked so far.
+    pub(crate) fn finish_log(&self) {
+        self.log.finish().unwrap();
+    }
+
     /// One look of the checker at everything.
     async fn check(&self) -> Report {
-        self.log.finish().unwrap();
+        self.finish_log();
         let mut world = collect::collect(&self.sources()).await.unwrap_or_else(|error| panic!("collect: {error:?}"));
         world.records.retain(|record| &*record.key != OUR_OWN);
         checker::check(&world)
     }
 
-    /// Waits for rest and then for a clean verdict. What was lost or doubled stays in the topics for ever, so waiting does
-    /// not hide it; what is only not published yet will be.
-    async fn judge(&self) -> Report {
+    /// Waits until every order has ended.
+    async fn ended(&self) {
         until("every order has ended", 3 * SOON, || async {
             match self.count("orders", "SELECT count(*) FROM orders WHERE ended_at IS NULL AND $1 = ''", "").await {
                 0 => Ok(()),
@@ -88,6 +92,25 @@ impl System {
             }
         })
         .await;
+    }
+
+    /// Waits until every order has ended, the provider has answered everything, and what was written was published and read.
+    pub(crate) async fn rest(&self) {
+        self.ended().await;
+        until("nothing is under way", SOON, || async {
+            let calls = self.count("payments", "SELECT count(*) FROM effects WHERE state NOT IN ('done', $1)", "dropped").await;
+            let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line WHERE $1 = ''";
+            let behind = self.count("orders", asked, "").await
+                - self.count("inventory", "SELECT coalesce(sum(units), 0)::bigint FROM demand WHERE $1 = ''", "").await;
+            if calls == 0 && behind == 0 { Ok(()) } else { Err((calls, behind)) }
+        })
+        .await;
+    }
+
+    /// Waits for rest and then for a clean verdict. What was lost or doubled stays in the topics for ever, so waiting does
+    /// not hide it; what is only not published yet will be.
+    async fn judge(&self) -> Report {
+        self.rest().await;
         let mut report = self.check().await;
         for _ in 0..10 {
             if report.clean() {
