@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
@@ -9,6 +10,7 @@ use kafka::{Context, Failure, Needs, OwnRecord, Routes, Service, Unit, anyhow_li
 use schemas::payments;
 use schemas::record::Topic;
 use sqlx::migrate::Migrator;
+use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::provider::Simulator;
@@ -45,8 +47,8 @@ impl Service for Payments {
 
     async fn effects(&self, context: &Context) -> anyhow_lite::Result<Calls<Simulator>> {
         let sealer = Sealer::new("payments", context.config.secret("token_key")?.expose())?;
-        let provider = Simulator::connect(context.config.secret("provider_database_url")?.expose()).await?;
-        Ok(Calls::new(provider, sealer))
+        let url = context.config.secret("provider_database_url")?;
+        Ok(Calls::new(connect(url.expose()).await?, sealer))
     }
 
     async fn http(self: Arc<Self>, _: &Context) -> anyhow_lite::Result<()> {
@@ -63,6 +65,20 @@ impl Service for Payments {
 
     fn deadline(&self, _: &mut Unit<Books>, saga: &str, step: &str) -> Result<(), Failure> {
         Err(Failure::permanent("no_deadlines", format!("deadline of {saga} at {step}: payments arms none")))
+    }
+}
+
+/// The provider may start after us: it is waited for, 60 s at most.
+async fn connect(url: &str) -> Result<Simulator, sqlx::Error> {
+    let give_up_at = Instant::now() + Duration::from_secs(60);
+    loop {
+        match Simulator::connect(url).await {
+            Err(error) if Instant::now() < give_up_at && kafka::retry_of(&error) == kafka::Retry::Same => {
+                tracing::info!(error = %error, "waiting for the payment provider's database");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

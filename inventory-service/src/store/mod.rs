@@ -86,6 +86,12 @@ impl Rows {
     }
 }
 
+/// The SKU rows of a batch, locked in SKU order. The lines that an order holds are found by the order: releases name no SKU.
+pub(crate) const LOCK_STOCK: &str = "WITH wanted AS (
+         SELECT unnest($1::text[]) AS sku
+         UNION SELECT l.sku FROM hold_lines l WHERE l.order_id = ANY($2::uuid[]))
+     SELECT s.sku, s.received, s.available FROM stock s WHERE s.sku IN (SELECT sku FROM wanted) ORDER BY s.sku FOR UPDATE OF s";
+
 impl Work for Rows {
     type Needs = Wants;
 
@@ -94,16 +100,11 @@ impl Work for Rows {
             return Ok(());
         }
         // One statement, so that every writer takes the rows in the same order.
-        let rows = sqlx::query(
-            "WITH wanted AS (
-                 SELECT unnest($1::text[]) AS sku
-                 UNION SELECT l.sku FROM hold_lines l WHERE l.order_id = ANY($2))
-             SELECT s.sku, s.received, s.available FROM stock s WHERE s.sku IN (SELECT sku FROM wanted) ORDER BY s.sku FOR UPDATE OF s",
-        )
-        .bind(wants.skus.into_iter().collect::<Vec<_>>())
-        .bind(wants.held_by.into_iter().collect::<Vec<_>>())
-        .fetch_all(db)
-        .await?;
+        let rows = sqlx::query(LOCK_STOCK)
+            .bind(wants.skus.into_iter().collect::<Vec<_>>())
+            .bind(wants.held_by.into_iter().collect::<Vec<_>>())
+            .fetch_all(db)
+            .await?;
         for row in rows {
             let sku: String = row.try_get("sku")?;
             let sku = Sku::try_from(sku.as_str()).map_err(|error| decode(&sku, &error))?;

@@ -101,3 +101,22 @@ async fn writers_at_once_never_sell_a_unit_twice() {
     let outbox = world.count("outbox").await;
     assert_eq!(outbox, world.count("events").await, "every event is published");
 }
+
+#[tokio::test]
+async fn stock_rows_are_found_by_their_keys_in_a_full_catalogue() {
+    let world = World::new().await;
+    let fill = "INSERT INTO stock SELECT 'sku-' || n, 9, 9 FROM generate_series(1, 30000) AS n";
+    sqlx::query(fill).execute(&world.pool).await.unwrap();
+    for analyze in [false, true] {
+        if analyze {
+            sqlx::query("ANALYZE stock").execute(&world.pool).await.unwrap();
+        }
+        // The plan that is cached for every later execution.
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (GENERIC_PLAN) {}", crate::store::LOCK_STOCK));
+        let rows = sqlx::raw_sql(explain).fetch_all(&world.pool).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get(row, 0)).collect();
+        println!("{}", plan.join("\n"));
+        let looked_up = plan.iter().any(|line| line.contains("Index Cond: (sku ="));
+        assert!(looked_up && !plan.iter().any(|line| line.contains("Seq Scan")), "{plan:#?}");
+    }
+}
