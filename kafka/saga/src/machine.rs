@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::definition::{Definition, Kind, SentBy, Step};
 use crate::event::{Event, Outcome, StepState};
 use crate::input::{Action, Answer, Input};
-use crate::state::{State, Status, awaited, evolve};
+use crate::state::{Decision, State, Status, awaited, evolve};
 
 /// The cause recorded when a deadline passed.
 pub const CAUSE_DEADLINE: &str = "deadline";
@@ -24,25 +24,33 @@ pub struct Turn {
 /// The events `input` causes in `state` at `now` (microseconds since the Unix epoch). Empty for anything duplicate, late or out of order.
 #[must_use]
 pub fn decide(definition: &Definition, state: &State, input: &Input, now: i64) -> Vec<Event> {
-    let mut machine = Machine { definition, state: state.clone(), events: Vec::new(), now };
+    run(definition, state.clone(), input, now).events
+}
+
+fn run<'a>(definition: &'a Definition, state: State, input: &Input, now: i64) -> Machine<'a> {
+    let mut machine = Machine { definition, state, events: Vec::new(), now };
     machine.take(input);
-    machine.events
+    machine
 }
 
 /// What must be done because `events` were just decided in the state `before`: the decision first, then the commands in the order of the events.
 #[must_use]
 pub fn actions(definition: &Definition, before: &State, events: &[Event]) -> Vec<Action> {
     let after = events.iter().fold(before.clone(), evolve);
-    let decided = if before.decision(definition).is_none() { after.decision(definition).map(Action::Decide) } else { None };
-    decided.into_iter().chain(events.iter().filter_map(|event| send(definition, event))).collect()
+    actions_of(definition, before.decision(definition).as_ref(), &after, events)
+}
+
+fn actions_of(definition: &Definition, decided: Option<&Decision>, after: &State, events: &[Event]) -> Vec<Action> {
+    let newly = if decided.is_none() { after.decision(definition).map(Action::Decide) } else { None };
+    newly.into_iter().chain(events.iter().filter_map(|event| send(definition, event))).collect()
 }
 
 /// [`decide`], [`evolve`] and [`actions`] at once.
 #[must_use]
 pub fn advance(definition: &Definition, before: State, input: &Input, now: i64) -> Turn {
-    let events = decide(definition, &before, input, now);
-    let actions = actions(definition, &before, &events);
-    let state = events.iter().fold(before, evolve);
+    let decided = before.decision(definition);
+    let Machine { events, state, .. } = run(definition, before, input, now);
+    let actions = actions_of(definition, decided.as_ref(), &state, &events);
     Turn { events, state, actions }
 }
 
