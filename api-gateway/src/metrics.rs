@@ -74,7 +74,6 @@ impl Metrics {
     }
 
     /// Everything counted so far, in the text format of Prometheus.
-    #[must_use]
     pub(crate) fn render(&self) -> String {
         self.handle.render()
     }
@@ -85,7 +84,6 @@ impl Metrics {
     }
 
     /// Requests being handled now.
-    #[must_use]
     pub(crate) const fn active(&self) -> &Gauge {
         &self.active
     }

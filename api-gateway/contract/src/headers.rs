@@ -43,7 +43,7 @@ impl FromStr for IdempotencyKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:-".contains(byte);
-        if (1..=Self::LENGTH_MAX).contains(&text.len()) && text.as_bytes().iter().all(|byte| allowed(byte)) {
+        if (1..=Self::LENGTH_MAX).contains(&text.len()) && text.as_bytes().iter().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
             Err(IdempotencyKeyError)

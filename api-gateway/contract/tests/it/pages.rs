@@ -49,8 +49,8 @@ proptest! {
 #[test]
 fn a_cursor_of_another_version_is_refused() {
     let cursor = OrderCursor { placed_at: Timestamp::UNIX_EPOCH, id: Uuid::nil().into() }.encode();
-    let other = format!("02{}", &cursor[2..]);
-    for text in ["", "01", other.as_str(), &cursor[..48], &format!("{cursor}00")] {
+    let other = cursor.replacen("01", "02", 1);
+    for text in ["", "01", other.as_str(), cursor.trim_end_matches("00"), &format!("{cursor}00")] {
         assert_eq!(OrderCursor::decode(text).unwrap_err().code(), Code::InvalidCursor, "{text}");
     }
 }
