@@ -114,3 +114,12 @@ impl<T> Doing<T> for Result<T, sqlx::Error> {
         self.map_err(|source| Error::Sql { what: what(), source })
     }
 }
+
+/// Why a program could not be run: not installed, which a person can mend by `remedy`, or something else.
+pub(crate) fn not_run(program: &str, remedy: String, source: std::io::Error) -> Error {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        Error::Missing { program: program.to_owned(), remedy }
+    } else {
+        Error::Io { what: format!("run {program}"), source }
+    }
+}

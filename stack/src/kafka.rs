@@ -13,7 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, not_run};
 use crate::process::{Program, last_lines};
 use crate::secrets::Secrets;
 use crate::settings;
@@ -64,13 +64,9 @@ impl Broker {
         let mut format = Command::new(settings::java());
         format.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).args(self.java_arguments("kafka.tools.StorageTool"));
         format.args(["format", "--ignore-formatted", "-t", &secrets.cluster_id, "-c", "server.properties"]);
-        let output = format.current_dir(&self.folder).stdin(Stdio::null()).output().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => Error::Missing {
-                program: "java".to_owned(),
-                remedy: "install Java 17 (apt-get install openjdk-17-jre-headless)".to_owned(),
-            },
-            _ => Error::Io { what: "run java".to_owned(), source },
-        })?;
+        let output = format.current_dir(&self.folder).stdin(Stdio::null()).output();
+        let output =
+            output.map_err(|source| not_run("java", "install Java 17 (apt-get install openjdk-17-jre-headless)".to_owned(), source))?;
         if output.status.success() {
             return Ok(());
         }

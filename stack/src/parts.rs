@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, not_run};
 use crate::settings;
 
 const POM: &str = include_str!("../kafka/pom.xml");
@@ -84,10 +84,7 @@ fn unpack_postgres(folder: &Path) -> Result<(), Error> {
 
 fn run(mut command: Command, remedy: &str) -> Result<(), Error> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => Error::Missing { program: program.clone(), remedy: format!("install {remedy}") },
-        _ => Error::Io { what: format!("run {program}"), source },
-    })?;
+    let output = command.stdin(Stdio::null()).output().map_err(|source| not_run(&program, format!("install {remedy}"), source))?;
     if output.status.success() {
         return Ok(());
     }
