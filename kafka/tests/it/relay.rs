@@ -1,5 +1,7 @@
 //! The relay on a real broker and a real database.
 
+mod faults;
+mod proxy;
 mod world;
 
 use std::process::{Child, Command, Stdio};

@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use record::{Topic, partition_for};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection as _, Row as _};
+use stack::Stack;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -70,16 +71,26 @@ pub(super) struct Published {
 impl World {
     /// A set-up service: empty outbox, first position written.
     pub(super) async fn new(name: &str) -> Self {
-        let world = Self::without_position(name).await;
+        let stack = stack().await;
+        Self::on(stack, stack.kafka_bootstrap(), name).await
+    }
+
+    /// The same on a stack of its own, whose broker is reached at `bootstrap`.
+    pub(super) async fn on(stack: &Stack, bootstrap: String, name: &str) -> Self {
+        let world = Self::made(stack, bootstrap, name).await;
         relay::write_first_position(&world.config, &[world.events, world.commands]).await.unwrap();
         world
     }
 
     /// The same before the first position is written.
     pub(super) async fn without_position(name: &str) -> Self {
+        let stack = stack().await;
+        Self::made(stack, stack.kafka_bootstrap(), name).await
+    }
+
+    async fn made(stack: &Stack, bootstrap: String, name: &str) -> Self {
         // Shown with a failed test; a second test finds it set.
         drop(tracing_subscriber::fmt().with_test_writer().try_init());
-        let stack = stack().await;
         let database = stack.create_database("orders").await.unwrap();
         let connect: PgConnectOptions = database.owner_url.parse().unwrap();
         let mut db = PgConnection::connect_with(&connect).await.unwrap();
@@ -102,12 +113,24 @@ impl World {
         let (events, commands): (&'static str, &'static str) = (format!("{service}.events").leak(), format!("{service}.commands").leak());
         let topic = |name| Topic { name, owner: "relaytest", key: "key", records: &[] };
         kafka::topics::create(&stack.kafka_bootstrap(), &service, &[&topic(events), &topic(commands)], PARTITIONS).await.unwrap();
-        let config = relay::Config { service: service.clone(), bootstrap: stack.kafka_bootstrap(), client_options: Vec::new(), connect };
+        let config = relay::Config { service: service.clone(), bootstrap, client_options: Vec::new(), connect };
         Self { service, events, commands, config, url: database.owner_url, incarnation }
     }
 
     pub(super) async fn db(&self) -> PgConnection {
         PgConnection::connect_with(&self.config.connect).await.unwrap()
+    }
+
+    /// A connection as soon as the database takes one.
+    async fn db_again(&self) -> PgConnection {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            match PgConnection::connect_with(&self.config.connect).await {
+                Ok(db) => return db,
+                Err(error) => assert!(Instant::now() < deadline, "the database does not come back: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Starts a relay in this process.
@@ -121,6 +144,10 @@ impl World {
 
     /// One transaction's outbox rows: `rows` messages of one key, alternately for both topics.
     pub(super) async fn append(&self, db: &mut PgConnection, key: i32, version: i32, rows: i32) -> i64 {
+        self.try_append(db, key, version, rows).await.unwrap()
+    }
+
+    async fn try_append(&self, db: &mut PgConnection, key: i32, version: i32, rows: i32) -> Result<i64, sqlx::Error> {
         let keys: Vec<Vec<u8>> = (0..rows).map(|_| key.to_string().into_bytes()).collect();
         let topics: Vec<&str> = (0..rows).map(|part| if part % 2 == 0 { self.events } else { self.commands }).collect();
         let partitions: Vec<i32> = keys.iter().map(|key| partition_for(key, PARTITIONS)).collect();
@@ -144,7 +171,6 @@ impl World {
             .bind(payloads)
             .fetch_one(db)
             .await
-            .unwrap()
     }
 
     /// Waits until everything in the outbox has been published.
@@ -261,30 +287,41 @@ async fn write(world: Arc<World>, seed: u64, stop: Arc<AtomicBool>, committed: A
     let mut dice = Dice(seed * 7 + 1);
     let mut db = world.db().await;
     while !stop.load(Ordering::Acquire) {
-        let mut tx = db.begin().await.unwrap();
-        if dice.roll(2) == 0 {
-            sqlx::query("INSERT INTO early VALUES (1)").execute(&mut *tx).await.unwrap();
-            dice.sleep().await;
-        }
-        let key = i32::try_from(dice.roll(40)).unwrap();
-        let version: i32 = sqlx::query_scalar("UPDATE versions SET version = version + 1 WHERE key = $1 RETURNING version")
-            .bind(key)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap();
-        let rows = if dice.roll(200) == 0 { 1_500 } else { 1 + i32::try_from(dice.roll(6)).unwrap() };
-        world.append(&mut tx, key, version, rows).await;
-        dice.sleep().await;
-        if dice.roll(5) == 0 {
-            tx.rollback().await.unwrap();
-        } else {
-            tx.commit().await.unwrap();
-            committed.fetch_add(1, Ordering::Relaxed);
-            if let Some(wake) = &wake {
-                wake.notify_one();
+        match transaction(&world, &mut db, &mut dice).await {
+            Ok(true) => {
+                committed.fetch_add(1, Ordering::Relaxed);
+                if let Some(wake) = &wake {
+                    wake.notify_one();
+                }
             }
+            Ok(false) => {}
+            // The database was killed; whether the transaction is in it, the outbox will tell.
+            Err(_) => db = world.db_again().await,
         }
     }
+}
+
+/// One transaction; whether it committed.
+async fn transaction(world: &World, db: &mut PgConnection, dice: &mut Dice) -> Result<bool, sqlx::Error> {
+    let mut tx = db.begin().await?;
+    if dice.roll(2) == 0 {
+        sqlx::query("INSERT INTO early VALUES (1)").execute(&mut *tx).await?;
+        dice.sleep().await;
+    }
+    let key = i32::try_from(dice.roll(40)).unwrap();
+    let version: i32 = sqlx::query_scalar("UPDATE versions SET version = version + 1 WHERE key = $1 RETURNING version")
+        .bind(key)
+        .fetch_one(&mut *tx)
+        .await?;
+    let rows = if dice.roll(200) == 0 { 1_500 } else { 1 + i32::try_from(dice.roll(6)).unwrap() };
+    world.try_append(&mut tx, key, version, rows).await?;
+    dice.sleep().await;
+    if dice.roll(5) == 0 {
+        tx.rollback().await?;
+        return Ok(false);
+    }
+    tx.commit().await?;
+    Ok(true)
 }
 
 /// A small generator of numbers with a seed (splitmix64), so that a run can be repeated.
