@@ -6,7 +6,9 @@
 //!
 //! Nothing is installed: the parts come once per user from Maven (`kafka/pom.xml` pins them) into a cache folder.
 
+mod address;
 mod builder;
+mod control;
 mod error;
 mod kafka;
 mod part;

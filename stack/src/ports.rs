@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 
+use crate::builder::{Builder, Ports};
 use crate::error::{Doing, Error};
+use crate::part::Service;
 
 /// Below the range from which the kernel draws client ports (32768 upwards), so that no outgoing connection takes a port between choice and use.
 const FIRST: u16 = 12_000;
@@ -51,6 +53,42 @@ pub(crate) fn given(number: u16, part: &str) -> Result<Port, Error> {
     } else {
         Err(Error::PortTaken { port: number, part: part.to_owned(), holder: holder(number) })
     }
+}
+
+/// A port for every part that `options` may start, in their order.
+///
+/// # Errors
+/// [`Error::PortTaken`] for the first one that is in use, [`Error::NoPort`] when none is free.
+pub(crate) fn plan(options: &Builder) -> Result<Vec<(String, Port)>, Error> {
+    // the order is the order of the numbers with a base: append, so that users' numbers stay
+    let mut names: Vec<(String, u16)> = vec![
+        ("gateway-1-http".to_owned(), 0),
+        ("registry".to_owned(), 1),
+        ("kafka".to_owned(), 2),
+        ("kafka-controller".to_owned(), 3),
+        ("postgres".to_owned(), 4),
+        ("gateway-1-ops".to_owned(), 5),
+        ("kafka-proxied".to_owned(), 6),
+    ];
+    for (service, first) in [(Service::Orders, 10), (Service::Inventory, 20), (Service::Payments, 30)] {
+        let count = options.instances.get(&service).copied().unwrap_or(0).max(1);
+        for (instance, offset) in (1..=count).zip((first..).step_by(2)) {
+            let part = service.instance(instance);
+            names.push((format!("{part}-http"), offset));
+            names.push((format!("{part}-ops"), offset + 1));
+        }
+    }
+    let choose = |(name, offset): (String, u16)| {
+        let port = match &options.ports {
+            Ports::Free => free(),
+            Ports::From { base, given: named } => {
+                let short = if name == "gateway-1-http" { "gateway" } else { name.as_str() };
+                given(named.get(short).copied().unwrap_or_else(|| base.saturating_add(offset)), short)
+            }
+        };
+        port.map(|port| (name, port))
+    };
+    names.into_iter().map(choose).collect()
 }
 
 fn is_free(number: u16) -> bool {

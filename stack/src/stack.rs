@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use rustix::process::Signal;
 
-use crate::builder::{Builder, Ports};
+use crate::builder::Builder;
 use crate::error::{Doing, Error};
 use crate::kafka::{self, Broker};
 use crate::part::{Part, Service};
 use crate::parts;
 use crate::ports::{self, Port};
-use crate::postgres::{Database, READER, Server};
+use crate::postgres::{READER, Server};
 use crate::process::{Process, Program, tail};
 use crate::registry::Registry;
 use crate::secrets::{self, Secrets};
@@ -34,11 +33,11 @@ pub struct Stack {
     pub(crate) secrets: Secrets,
     pub(crate) options: Mutex<Builder>,
     binaries: PathBuf,
-    postgres: Server,
-    broker: Broker,
-    registry: Registry,
-    ports: Mutex<BTreeMap<String, Port>>,
-    processes: Mutex<BTreeMap<Part, Arc<Process>>>,
+    pub(crate) postgres: Server,
+    pub(crate) broker: Broker,
+    pub(crate) registry: Registry,
+    pub(crate) ports: Mutex<BTreeMap<String, Port>>,
+    pub(crate) processes: Mutex<BTreeMap<Part, Arc<Process>>>,
     watchdog: Arc<Watchdog>,
     _claim: File,
 }
@@ -108,7 +107,7 @@ impl Stack {
         let binaries = settings::binary_folder()?;
         let parts = parts::fetch()?;
         let mut held = BTreeMap::new();
-        for (name, port) in plan_ports(&options)? {
+        for (name, port) in ports::plan(&options)? {
             held.insert(name, port);
         }
         let number = |name: &str| held.get(name).map_or(0, |port: &Port| port.number);
@@ -140,7 +139,7 @@ impl Stack {
         })
     }
 
-    async fn start_part(&self, part: Part) -> Result<(), Error> {
+    pub(crate) async fn start_part(&self, part: Part) -> Result<(), Error> {
         let program = match part {
             Part::Postgres => {
                 let (server, secrets) = (self.postgres.clone(), self.secrets.clone());
@@ -276,169 +275,6 @@ impl Stack {
         lock(&self.ports).get(name).map_or(0, |port| port.number)
     }
 
-    /// The public HTTP address, e.g. `http://127.0.0.1:18080`.
-    #[must_use]
-    pub fn gateway_url(&self) -> String {
-        self.service_url(Service::Gateway, 1)
-    }
-
-    /// The HTTP address of one instance of a service.
-    #[must_use]
-    pub fn service_url(&self, service: Service, instance: u32) -> String {
-        format!("http://127.0.0.1:{}", self.port(&format!("{}-http", service.instance(instance))))
-    }
-
-    /// The address of an instance's `/livez`, `/readyz`, `/startupz` and `/metrics`.
-    #[must_use]
-    pub fn ops_url(&self, service: Service, instance: u32) -> String {
-        format!("http://127.0.0.1:{}", self.port(&format!("{}-ops", service.instance(instance))))
-    }
-
-    /// Kafka's bootstrap server, `host:port`, past any proxy.
-    #[must_use]
-    pub fn kafka_bootstrap(&self) -> String {
-        self.broker.bootstrap()
-    }
-
-    /// The loopback port a proxy forwards to, when [`Builder::kafka_behind_proxy`] was used.
-    #[must_use]
-    pub fn kafka_proxied(&self) -> Option<u16> {
-        self.broker.proxied.map(|(bound, _)| bound)
-    }
-
-    /// Base of the registry's Confluent-compatible interface.
-    #[must_use]
-    pub fn registry_url(&self) -> String {
-        self.registry.url()
-    }
-
-    /// URL of database `name` (orders, inventory, payments, provider) for its restricted role.
-    #[must_use]
-    pub fn database_url(&self, name: &str) -> String {
-        self.postgres.database(&self.secrets, name, name).url
-    }
-
-    /// URL of database `name` for its owner, who migrates it.
-    #[must_use]
-    pub fn owner_url(&self, name: &str) -> String {
-        self.postgres.database(&self.secrets, name, name).owner_url
-    }
-
-    /// URL of database `name` for the role that may read everything.
-    #[must_use]
-    pub fn reader_url(&self, name: &str) -> String {
-        self.postgres.database(&self.secrets, name, name).reader_url
-    }
-
-    /// A new, empty database with a name of its own, owned by role `<name>_owner`; role `<name>` may connect. Takes about 50 ms.
-    ///
-    /// # Errors
-    /// [`Error::Sql`] with the refused statement.
-    pub async fn create_database(&self, name: &str) -> Result<Database, Error> {
-        self.postgres.make_fresh(&self.secrets, name).await
-    }
-
-    /// The folder with data, logs and `state.json`.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// A part's log file; each start appends.
-    #[must_use]
-    pub fn log_path(&self, part: impl Into<Part>) -> PathBuf {
-        self.folder.join("logs").join(format!("{}.log", part.into()))
-    }
-
-    /// A part's whole log so far; empty if it never started.
-    #[must_use]
-    pub fn logs(&self, part: impl Into<Part>) -> String {
-        fs::read(self.log_path(part)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    }
-
-    /// All parts that were started, in starting order, with whether each still runs.
-    #[must_use]
-    pub fn running(&self) -> Vec<(Part, bool)> {
-        lock(&self.processes).iter().map(|(part, process)| (*part, process.ended().is_none())).collect()
-    }
-
-    pub(crate) fn process(&self, part: Part) -> Result<Arc<Process>, Error> {
-        lock(&self.processes).get(&part).cloned().ok_or_else(|| Error::NoSuchPart(part.to_string()))
-    }
-
-    /// SIGKILL to the part and its children; returns when it is gone.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPart`].
-    pub async fn kill(&self, part: impl Into<Part>) -> Result<(), Error> {
-        self.process(part.into())?.kill().await;
-        Ok(())
-    }
-
-    /// SIGSTOP: the part hangs, its connections stay open.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPart`].
-    pub fn stop(&self, part: impl Into<Part>) -> Result<(), Error> {
-        self.process(part.into())?.pause()
-    }
-
-    /// SIGCONT: the part goes on after [`Stack::stop`].
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPart`].
-    pub fn cont(&self, part: impl Into<Part>) -> Result<(), Error> {
-        self.process(part.into())?.resume()
-    }
-
-    /// Asks the part to end as an operator would (SIGTERM) and waits; killed when it takes longer than 15 s.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPart`].
-    pub async fn terminate(&self, part: impl Into<Part>) -> Result<(), Error> {
-        let part = part.into();
-        let signal = if part == Part::Postgres { Signal::INT } else { Signal::TERM };
-        self.process(part)?.stop(signal, Duration::from_secs(15)).await;
-        Ok(())
-    }
-
-    /// Starts the part again on its old port with its old data, ending it first if it still runs; returns when it is healthy.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchPart`], or as [`Builder::start`].
-    pub async fn restart(&self, part: impl Into<Part>) -> Result<(), Error> {
-        let part = part.into();
-        if self.process(part)?.ended().is_none() {
-            self.terminate(part).await?;
-        }
-        self.start_part(part).await?;
-        self.write_state(true)
-    }
-
-    /// Changes an environment variable of `service` from its next (re)start on.
-    pub fn set_env(&self, service: Service, name: impl Into<String>, value: impl Into<String>) {
-        lock(&self.options).env_of.entry(service).or_default().insert(name.into(), value.into());
-    }
-
-    /// Starts one more instance of `service` and returns its number when it is ready.
-    ///
-    /// # Errors
-    /// As [`Builder::start`].
-    pub async fn add_instance(&self, service: Service) -> Result<u32, Error> {
-        let highest = |part: &Part| match part {
-            Part::Service(of, instance) if *of == service => Some(*instance),
-            Part::Postgres | Part::Kafka | Part::Registry | Part::Service(..) => None,
-        };
-        let instance = lock(&self.processes).keys().filter_map(highest).max().unwrap_or(0) + 1;
-        let part = service.instance(instance);
-        for kind in ["http", "ops"] {
-            lock(&self.ports).insert(format!("{part}-{kind}"), ports::free()?);
-        }
-        self.start_part(part).await?;
-        self.write_state(true)?;
-        Ok(instance)
-    }
-
     /// Ends everything in order: services first, each given time to drain, then Kafka and the registry, PostgreSQL last. Data stays in a given folder.
     pub async fn shutdown(self) {
         let running: Vec<Part> = lock(&self.processes).keys().copied().collect();
@@ -509,36 +345,4 @@ async fn check_ready(ops_url: &str) -> Result<(), String> {
         Ok((status, body)) => Err(format!("/readyz answered {status}: {body}")),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn plan_ports(options: &Builder) -> Result<Vec<(String, Port)>, Error> {
-    // the order is the order of the numbers with a base: append, so that users' numbers stay
-    let mut names: Vec<(String, u16)> = vec![
-        ("gateway-1-http".to_owned(), 0),
-        ("registry".to_owned(), 1),
-        ("kafka".to_owned(), 2),
-        ("kafka-controller".to_owned(), 3),
-        ("postgres".to_owned(), 4),
-        ("gateway-1-ops".to_owned(), 5),
-        ("kafka-proxied".to_owned(), 6),
-    ];
-    for (service, first) in [(Service::Orders, 10), (Service::Inventory, 20), (Service::Payments, 30)] {
-        let count = options.instances.get(&service).copied().unwrap_or(0).max(1);
-        for (instance, offset) in (1..=count).zip((first..).step_by(2)) {
-            let part = service.instance(instance);
-            names.push((format!("{part}-http"), offset));
-            names.push((format!("{part}-ops"), offset + 1));
-        }
-    }
-    let choose = |(name, offset): (String, u16)| {
-        let port = match &options.ports {
-            Ports::Free => ports::free(),
-            Ports::From { base, given } => {
-                let short = if name == "gateway-1-http" { "gateway" } else { name.as_str() };
-                ports::given(given.get(short).copied().unwrap_or_else(|| base.saturating_add(offset)), short)
-            }
-        };
-        port.map(|port| (name, port))
-    };
-    names.into_iter().map(choose).collect()
 }

@@ -1,0 +1,97 @@
+//! Where the parts of a stack are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::part::{Part, Service};
+use crate::postgres::Database;
+use crate::stack::{Stack, lock};
+
+impl Stack {
+    /// The public HTTP address, e.g. `http://127.0.0.1:18080`.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        self.service_url(Service::Gateway, 1)
+    }
+
+    /// The HTTP address of one instance of a service.
+    #[must_use]
+    pub fn service_url(&self, service: Service, instance: u32) -> String {
+        format!("http://127.0.0.1:{}", self.port(&format!("{}-http", service.instance(instance))))
+    }
+
+    /// The address of an instance's `/livez`, `/readyz`, `/startupz` and `/metrics`.
+    #[must_use]
+    pub fn ops_url(&self, service: Service, instance: u32) -> String {
+        format!("http://127.0.0.1:{}", self.port(&format!("{}-ops", service.instance(instance))))
+    }
+
+    /// Kafka's bootstrap server, `host:port`, past any proxy.
+    #[must_use]
+    pub fn kafka_bootstrap(&self) -> String {
+        self.broker.bootstrap()
+    }
+
+    /// The loopback port a proxy forwards to, when [`Builder::kafka_behind_proxy`] was used.
+    #[must_use]
+    pub fn kafka_proxied(&self) -> Option<u16> {
+        self.broker.proxied.map(|(bound, _)| bound)
+    }
+
+    /// Base of the registry's Confluent-compatible interface.
+    #[must_use]
+    pub fn registry_url(&self) -> String {
+        self.registry.url()
+    }
+
+    /// URL of database `name` (orders, inventory, payments, provider) for its restricted role.
+    #[must_use]
+    pub fn database_url(&self, name: &str) -> String {
+        self.postgres.database(&self.secrets, name, name).url
+    }
+
+    /// URL of database `name` for its owner, who migrates it.
+    #[must_use]
+    pub fn owner_url(&self, name: &str) -> String {
+        self.postgres.database(&self.secrets, name, name).owner_url
+    }
+
+    /// URL of database `name` for the role that may read everything.
+    #[must_use]
+    pub fn reader_url(&self, name: &str) -> String {
+        self.postgres.database(&self.secrets, name, name).reader_url
+    }
+
+    /// A new, empty database with a name of its own, owned by role `<name>_owner`; role `<name>` may connect. Takes about 50 ms.
+    ///
+    /// # Errors
+    /// [`Error::Sql`] with the refused statement.
+    pub async fn create_database(&self, name: &str) -> Result<Database, Error> {
+        self.postgres.make_fresh(&self.secrets, name).await
+    }
+
+    /// The folder with data, logs and `state.json`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A part's log file; each start appends.
+    #[must_use]
+    pub fn log_path(&self, part: impl Into<Part>) -> PathBuf {
+        self.folder.join("logs").join(format!("{}.log", part.into()))
+    }
+
+    /// A part's whole log so far; empty if it never started.
+    #[must_use]
+    pub fn logs(&self, part: impl Into<Part>) -> String {
+        fs::read(self.log_path(part)).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// All parts that were started, in starting order, with whether each still runs.
+    #[must_use]
+    pub fn running(&self) -> Vec<(Part, bool)> {
+        lock(&self.processes).iter().map(|(part, process)| (*part, process.ended().is_none())).collect()
+    }
+}

@@ -1,0 +1,91 @@
+//! What a test or an operator does to single parts of a running stack.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::error::Error;
+use crate::part::{Part, Service};
+use crate::ports;
+use crate::process::Process;
+use crate::stack::{Stack, lock};
+
+impl Stack {
+    pub(crate) fn process(&self, part: Part) -> Result<Arc<Process>, Error> {
+        lock(&self.processes).get(&part).cloned().ok_or_else(|| Error::NoSuchPart(part.to_string()))
+    }
+
+    /// SIGKILL to the part and its children; returns when it is gone.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`].
+    pub async fn kill(&self, part: impl Into<Part>) -> Result<(), Error> {
+        self.process(part.into())?.kill().await;
+        Ok(())
+    }
+
+    /// SIGSTOP: the part hangs, its connections stay open.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`].
+    pub fn stop(&self, part: impl Into<Part>) -> Result<(), Error> {
+        self.process(part.into())?.pause()
+    }
+
+    /// SIGCONT: the part goes on after [`Stack::stop`].
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`].
+    pub fn cont(&self, part: impl Into<Part>) -> Result<(), Error> {
+        self.process(part.into())?.resume()
+    }
+
+    /// Asks the part to end as an operator would (SIGTERM) and waits; killed when it takes longer than 15 s.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`].
+    pub async fn terminate(&self, part: impl Into<Part>) -> Result<(), Error> {
+        let part = part.into();
+        let signal = if part == Part::Postgres { Signal::INT } else { Signal::TERM };
+        self.process(part)?.stop(signal, Duration::from_secs(15)).await;
+        Ok(())
+    }
+
+    /// Starts the part again on its old port with its old data, ending it first if it still runs; returns when it is healthy.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`], or as [`Builder::start`].
+    pub async fn restart(&self, part: impl Into<Part>) -> Result<(), Error> {
+        let part = part.into();
+        if self.process(part)?.ended().is_none() {
+            self.terminate(part).await?;
+        }
+        self.start_part(part).await?;
+        self.write_state(true)
+    }
+
+    /// Changes an environment variable of `service` from its next (re)start on.
+    pub fn set_env(&self, service: Service, name: impl Into<String>, value: impl Into<String>) {
+        lock(&self.options).env_of.entry(service).or_default().insert(name.into(), value.into());
+    }
+
+    /// Starts one more instance of `service` and returns its number when it is ready.
+    ///
+    /// # Errors
+    /// As [`Builder::start`].
+    pub async fn add_instance(&self, service: Service) -> Result<u32, Error> {
+        let highest = |part: &Part| match part {
+            Part::Service(of, instance) if *of == service => Some(*instance),
+            Part::Postgres | Part::Kafka | Part::Registry | Part::Service(..) => None,
+        };
+        let instance = lock(&self.processes).keys().filter_map(highest).max().unwrap_or(0) + 1;
+        let part = service.instance(instance);
+        for kind in ["http", "ops"] {
+            lock(&self.ports).insert(format!("{part}-{kind}"), ports::free()?);
+        }
+        self.start_part(part).await?;
+        self.write_state(true)?;
+        Ok(instance)
+    }
+}
