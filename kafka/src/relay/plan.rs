@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Ids of one block: `outbox.id = block * BLOCK_IDS + ordinal`, ordinal from 1. Source: `outbox_append()` in 1001_core.sql.
+/// Ids of one block: `outbox.id = block * BLOCK_IDS + ordinal`, ordinal from 1. Source: `outbox_append()` in `1001_core.sql`.
 pub const BLOCK_IDS: i64 = 8192;
 /// How long a block may be missing before the relay draws a barrier. Most gaps are writers about to commit. Source: PROTOCOLS 1.3 (L3).
 pub const GAP_AGE: Duration = Duration::from_millis(10);
@@ -19,7 +19,7 @@ pub const GAP_AGE: Duration = Duration::from_millis(10);
 pub const STALL_AGE: Duration = Duration::from_secs(1);
 /// Rows of an ordinary read. Source: PROTOCOLS 1.3 (L3).
 pub const READ_ROWS: usize = 1_000;
-/// Rows of a read that must hold the largest block and one row more. Source: `outbox_tx_rows_check` (5,000) in 1001_core.sql.
+/// Rows of a read that must hold the largest block and one row more. Source: `outbox_tx_rows_check` (5,000) in `1001_core.sql`.
 pub const READ_ROWS_MAX: usize = 5_001;
 
 /// Where a row stands in the outbox.

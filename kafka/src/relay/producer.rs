@@ -26,7 +26,7 @@ const INIT_LIMIT: Duration = Duration::from_secs(15);
 const TRANSACTION_TIMEOUT_MS: &str = "20000";
 /// How long librdkafka waits before it sends a failed request again. The doubt rule rests on it. Source: PROTOCOLS 5.
 const RETRY_BACKOFF_MS: &str = "500";
-/// A commit that took this long may hold a hidden second EndTxn frame, whose first copy could arrive late and end the
+/// A commit that took this long may hold a hidden second `EndTxn` frame, whose first copy could arrive late and end the
 /// *next* transaction: librdkafka waits at least 0.8 × `retry.backoff.ms` before it sends a request again, so a faster
 /// commit holds none. Source: `rd_kafka_broker_buf_retry` in librdkafka 2.12.1 (jitter 20 %); PROTOCOLS 1.3, finding 1.
 const DOUBT_AFTER: Duration = Duration::from_millis(400);

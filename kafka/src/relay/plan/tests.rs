@@ -262,7 +262,7 @@ proptest! {
             world.apply(op);
         }
         while !world.running.is_empty() {
-            world.apply(&Op::End { choice: 0, commit: world.running.len() % 3 != 0 });
+            world.apply(&Op::End { choice: 0, commit: !world.running.len().is_multiple_of(3) });
         }
         let steps = 10 + 6 * world.committed.len();
         for _ in 0..steps {
