@@ -96,6 +96,7 @@ async fn attempt<A: Serialize>(
         Ok(Ok(body)) => {
             requests::answer(&mut tx, request, &body).await?;
             units.store(&mut tx, &mut unit).await?;
+            // A COMMIT whose answer is lost is tried again: if it did happen, the key says so and the answer is replayed.
             tx.commit().await?;
             units.committed(&unit);
             Ok(Try::Ended(Ended::Done(body)))
