@@ -332,6 +332,17 @@ impl<W: Work> Unit<W> {
         Ok(())
     }
 
+    /// Takes one effect that waits out of its stream's queue: it will not be called.
+    pub fn drop_effect(&mut self, stream: &str, step: &str) {
+        self.new_effects.retain(|new| !(new.stream == stream && new.step == step));
+        let waits = |effect: &&EffectRow| {
+            effect.step == step && matches!(effect.state, crate::effects::State::Pending | crate::effects::State::Unknown)
+        };
+        if self.effects(stream).iter().any(|effect| waits(&effect)) {
+            self.effect_changes.push(EffectChange::Drop { stream: stream.to_owned(), step: step.to_owned() });
+        }
+    }
+
     /// Arms the saga's one deadline, replacing an earlier one; `None` disarms it.
     pub fn deadline(&mut self, saga: &str, armed: Option<(&str, Micros)>) {
         self.deadlines.insert(saga.to_owned(), armed.map(|(step, due)| (step.to_owned(), due)));

@@ -133,7 +133,9 @@ impl<P: Provider> Effects<Books> for Calls<P> {
         let before = effects(unit, order);
         let decision = complete(&state, &before, answer)
             .map_err(|disagreement| Failure::permanent("provider_disagrees", format!("payment of order {order}: {disagreement}")))?;
-        unit.work.drop_effects(&effect.stream, &decision.drop);
+        for step in &decision.drop {
+            unit.drop_effect(&effect.stream, step.as_str());
+        }
         apply(unit, order, &state, before, decision, None)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use kafka::Work;
-use payment_domain::{Effects, Entry, Payment, Step};
+use payment_domain::{Effects, Entry, Payment};
 use sqlx::PgConnection;
 use uuid::Uuid;
 use values::Money;
@@ -17,7 +17,6 @@ pub struct Books {
     payments: BTreeMap<Uuid, Row>,
     ledger: Vec<(Uuid, i64, Entry)>,
     effects: HashMap<Uuid, Effects>,
-    dropped: Vec<(String, &'static str)>,
 }
 
 #[derive(Debug)]
@@ -57,11 +56,6 @@ impl Books {
     pub(crate) fn remembered(&self, order: Uuid) -> Option<Effects> {
         self.effects.get(&order).copied()
     }
-
-    /// Takes effects that wait out of the queue.
-    pub(crate) fn drop_effects(&mut self, stream: &str, steps: &[Step]) {
-        self.dropped.extend(steps.iter().map(|step| (stream.to_owned(), step.as_str())));
-    }
 }
 
 impl Work for Books {
@@ -72,26 +66,8 @@ impl Work for Books {
     }
 
     async fn store(&mut self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-        store_dropped(self, db).await?;
         store_books(self, db).await
     }
-}
-
-/// The rows are locked: the unit loaded the payment's effects. The runtime drops effects only all together.
-async fn store_dropped(books: &Books, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    if books.dropped.is_empty() {
-        return Ok(());
-    }
-    let (streams, steps): (Vec<&str>, Vec<&str>) = books.dropped.iter().map(|(stream, step)| (stream.as_str(), *step)).unzip();
-    let dropped = sqlx::query(
-        "UPDATE effects e SET state = 'dropped' FROM unnest($1::text[], $2::text[]) AS d (stream, step)
-         WHERE e.stream = d.stream AND e.step = d.step AND e.state IN ('pending', 'unknown')",
-    )
-    .bind(streams)
-    .bind(steps)
-    .execute(db)
-    .await?;
-    if usize::try_from(dropped.rows_affected()) == Ok(books.dropped.len()) { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }
 
 /// Payments and ledger, in one statement.

@@ -133,7 +133,7 @@ async fn take<'a, W: Work>(
 /// How one try of a batch ended.
 pub(super) enum Outcome<W: Work> {
     /// Everything is written; COMMIT is next.
-    Written(Transaction<'static, Postgres>, Unit<W>),
+    Written(Transaction<'static, Postgres>, Box<Unit<W>>),
     /// A partition is another's.
     Fenced,
     /// A handler failed: the batch must be offered again without this record and what follows it in its partition.
@@ -165,5 +165,5 @@ pub(super) async fn attempt<W: Work>(units: &Units, group: &str, plan: &Plan<'_,
         }
     }
     units.store(&mut tx, &mut unit).await?;
-    Ok(Outcome::Written(tx, unit))
+    Ok(Outcome::Written(tx, Box::new(unit)))
 }
