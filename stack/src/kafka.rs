@@ -62,6 +62,7 @@ impl Broker {
             return Ok(());
         }
         let mut format = Command::new(settings::java());
+        format.args(crate::archive::option(&self.jars));
         format.args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).args(self.java_arguments("kafka.tools.StorageTool"));
         format.args(["format", "--ignore-formatted", "-t", &secrets.cluster_id, "-c", "server.properties"]);
         let output = format.current_dir(&self.folder).stdin(Stdio::null()).output();
@@ -131,6 +132,7 @@ broker.session.timeout.ms=6000
 
     pub(crate) fn program(&self) -> Program {
         let mut command = vec![settings::java(), format!("-Xmx{}m", self.heap_mb), "-Xms256m".to_owned()];
+        command.extend(crate::archive::option(&self.jars));
         command.extend(self.java_arguments("kafka.Kafka"));
         command.push("server.properties".to_owned());
         Program { command, env: Vec::new(), folder: self.folder.clone(), user: None, end_by_quit: false }

@@ -7,6 +7,7 @@
 //! Nothing is installed: the parts come once per user from Maven (`kafka/pom.xml` pins them) into a cache folder.
 
 mod address;
+mod archive;
 mod builder;
 mod control;
 mod error;

@@ -24,8 +24,9 @@ pub(crate) struct Parts {
 ///
 /// # Errors
 /// [`Error::Missing`] without Maven, `tar` or `xz`; [`Error::Fetch`] with Maven's last lines when the download fails.
-pub fn fetch_into_cache() -> Result<(), Error> {
-    fetch().map(drop)
+pub async fn fetch_into_cache() -> Result<(), Error> {
+    let parts = tokio::task::spawn_blocking(fetch).await.map_err(std::io::Error::other).doing(|| "fetch the real parts".to_owned())??;
+    crate::archive::make(&parts).await
 }
 
 /// The fetched parts; the first call on a machine downloads about 125 MB, later ones only look.
@@ -41,10 +42,7 @@ pub(crate) fn fetch() -> Result<Parts, Error> {
     if folder.is_dir() {
         return Ok(parts);
     }
-    fs::create_dir_all(&cache).doing(|| format!("make the folder {}", cache.display()))?;
-    let lock_path = cache.join("lock");
-    let lock = File::create(&lock_path).doing(|| format!("open {}", lock_path.display()))?;
-    lock.lock().doing(|| format!("lock {}", lock_path.display()))?;
+    let _lock = lock()?;
     if folder.is_dir() {
         return Ok(parts);
     }
@@ -66,6 +64,16 @@ pub(crate) fn fetch() -> Result<Parts, Error> {
     fs::rename(&fetched, &folder).doing(|| format!("move the parts to {}", folder.display()))?;
     fs::remove_dir_all(&scratch).doing(|| format!("clear {}", scratch.display()))?;
     Ok(parts)
+}
+
+/// Keeps other processes from changing the cache until the file is closed; blocks while another does.
+pub(crate) fn lock() -> Result<File, Error> {
+    let cache = settings::cache_folder();
+    fs::create_dir_all(&cache).doing(|| format!("make the folder {}", cache.display()))?;
+    let path = cache.join("lock");
+    let file = File::create(&path).doing(|| format!("open {}", path.display()))?;
+    file.lock().doing(|| format!("lock {}", path.display()))?;
+    Ok(file)
 }
 
 /// The binaries come as one xz archive inside the jar that Maven has unpacked.

@@ -48,6 +48,7 @@ impl Registry {
         // C1 and the serial collector halve its start, and it has nothing to do after our processes' own
         let arguments = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-jar"];
         let mut command = vec![settings::java()];
+        command.extend(crate::archive::option(&self.distribution));
         command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         command.push(runner.to_string_lossy().into_owned());
         // without WRITE_DELAY=0 a kill loses the schemas of the last half second, and ids are handed out again

@@ -70,6 +70,9 @@ impl Stack {
     }
 
     pub(crate) async fn start(options: Builder) -> Result<Self, Error> {
+        if options.infrastructure.contains(&Part::Kafka) || options.infrastructure.contains(&Part::Registry) {
+            parts::fetch_into_cache().await?;
+        }
         let stack = blocking(move || Self::prepare(options)).await?;
         stack.write_state(false)?;
         let infrastructure: Vec<Part> = lock(&stack.options).infrastructure.iter().copied().collect();

@@ -53,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Reset => down::reset(&folder).await,
         Command::With(options) => with::with(options).await,
         Command::Fetch => {
-            tokio::task::spawn_blocking(stack::fetch).await??;
+            stack::fetch().await?;
             Ok(ExitCode::SUCCESS)
         }
     }
