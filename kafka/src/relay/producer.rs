@@ -16,7 +16,7 @@ use super::{Error, record};
 
 /// Producers of a relay. The second one hides the broker's completion of the first one's transaction (`WriteTxnMarkers`),
 /// during which the same id is told `CONCURRENT_TRANSACTIONS` and waits 20 ms. Source: PROTOCOLS 0, finding 6.
-const PRODUCERS: usize = 2;
+pub(crate) const PRODUCERS: usize = 2;
 /// How long `init_transactions` may take before another try; it goes on in the background meanwhile, so a stop is seen.
 const INIT_CALL: Duration = Duration::from_secs(3);
 /// How long both `init_transactions` may take: a broker that starts needs some, and an open transaction of a dead owner

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::keeper::{self, Keeper};
 use super::plan::{self, Gap, Next, Plan, Read, Slot};
 use super::position::{self, Position};
-use super::producer::{Fault, Pair};
+use super::producer::{Fault, PRODUCERS, Pair};
 use super::record::Stamp;
 use super::store::{self, Seen};
 use super::{Config, Error, Status};
@@ -165,8 +165,12 @@ impl Relay<'_> {
         self.started = Some(Instant::now());
         let stop = &self.stop;
         let mut pair = Pair::connect(&self.client, &self.config.service, &|| !stopped(stop) && !keeper.lost())?;
-        let nonce = Uuid::now_v7().to_string();
-        pair.transaction(|sender| sender.fence(&nonce))?;
+        // One by each producer, the first first: docs/decisions/0002-position-sentinel.md says why both.
+        let mut nonce = String::new();
+        for _ in 0..PRODUCERS {
+            nonce = Uuid::now_v7().to_string();
+            pair.transaction(|sender| sender.fence(&nonce))?;
+        }
         let found = position::newest(&self.client, &self.config.service, position::Until::Sentinel(&nonce))?;
         let position = found.ok_or_else(|| Error::PositionMissing { service: self.config.service.clone() })?;
         let connection = self.connect(&position)?;
