@@ -98,13 +98,21 @@ impl System {
     pub(crate) async fn rest(&self) {
         self.ended().await;
         until("nothing is under way", SOON, || async {
-            let calls = self.count("payments", "SELECT count(*) FROM effects WHERE state NOT IN ('done', $1)", "dropped").await;
+            let calls = self.open_calls().await;
             let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line WHERE $1 = ''";
             let behind = self.count("orders", asked, "").await
                 - self.count("inventory", "SELECT coalesce(sum(units), 0)::bigint FROM demand WHERE $1 = ''", "").await;
-            if calls == 0 && behind == 0 { Ok(()) } else { Err((calls, behind)) }
+            if calls.is_empty() && behind == 0 { Ok(()) } else { Err((calls, behind)) }
         })
         .await;
+    }
+
+    /// The calls to the provider that are not answered, in words.
+    pub(crate) async fn open_calls(&self) -> Vec<String> {
+        let open =
+            "SELECT concat_ws(' ', stream, step, state, 'attempt', attempt, 'due in', due_at - now(), 'leased for', lease_until - now())
+                    FROM effects WHERE state NOT IN ('done', 'dropped') LIMIT 5";
+        sqlx::query_scalar(open).fetch_all(&mut self.sql("payments").await).await.unwrap()
     }
 
     /// Waits for rest and then for a clean verdict. What was lost or doubled stays in the topics for ever, so waiting does

@@ -18,6 +18,8 @@ use kafka::relay::plan::GAP_AGE;
 use stateright::{Model, Property};
 
 use crate::two::{Nth, Two};
+pub use promises::{CHAIN, NO_GHOST, NOT_LOST, NOT_TWICE, ORDER, WHOLE};
+
 use broker::{Broker, End, Frame};
 use database::{Database, Row, Write};
 use owner::Owner;
@@ -35,6 +37,8 @@ pub enum Switch {
     SnapshotBarrier,
     /// A slow commit counts as a good one, and after a failed one the producer aborts and carries on.
     NoDoubtRule,
+    /// Half of that: only a slow commit counts as a good one.
+    SlowIsGood,
     /// The position is written after the commit, outside the transaction.
     PositionOutside,
 }
@@ -78,6 +82,8 @@ pub enum Action {
     RecordPosition(Nth),
     /// A request that was held up arrives.
     Arrive(Frame),
+    /// The broker has waited `transaction.timeout.ms` for the end of a transaction: it fences and aborts it.
+    TimeOut(Nth),
 }
 
 /// What is checked, and how far.
@@ -91,6 +97,8 @@ pub struct Relay {
     pub starts: u8,
     /// How many requests may be held up, together.
     pub held_up: u8,
+    /// Checks one promise alone; `None` checks all and that the interesting states are reached.
+    pub only: Option<&'static str>,
 }
 
 /// Everything there is at one moment.
@@ -122,6 +130,10 @@ impl Relay {
                 state.frames.remove(at);
                 // Nobody waits for the answer any more.
                 let _unheard = state.broker.end(frame);
+            }
+            Action::TimeOut(producer) => {
+                // Nobody has the new epoch.
+                let _nobodys = state.broker.init(producer);
             }
             Action::InitFirst(who)
             | Action::InitSecond(who)
@@ -182,6 +194,11 @@ impl Model for Relay {
             }
             last = Some(frame);
         }
+        for producer in Nth::BOTH {
+            if state.broker.open(producer) && *state.broker.epochs.get(producer) < self.starts {
+                actions.push(Action::TimeOut(producer));
+            }
+        }
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -191,7 +208,7 @@ impl Model for Relay {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        promises::all(self.switch)
+        promises::all(self)
     }
 }
 
@@ -211,6 +228,13 @@ pub const THREE_OF_ONE: &[&[Row]] = &[
     &[Row { aggregate: 'A', partition: Nth::First }],
     &[Row { aggregate: 'A', partition: Nth::First }],
     &[Row { aggregate: 'B', partition: Nth::Second }],
+];
+
+/// Three transactions of one row, all of one aggregate.
+pub const ONE_BY_ONE: &[&[Row]] = &[
+    &[Row { aggregate: 'A', partition: Nth::First }],
+    &[Row { aggregate: 'A', partition: Nth::First }],
+    &[Row { aggregate: 'A', partition: Nth::First }],
 ];
 
 /// A transaction of two rows in two partitions beside one of one row.

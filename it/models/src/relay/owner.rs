@@ -122,10 +122,10 @@ impl Owner {
             }
             (Self::Idle(known), Action::Read(_)) => known.read(model, &state.database),
             (Self::Idle(known), Action::Draw(_)) => {
-                let missing = known.missing.zip(known.draw).map(|(missing, seen)| Missing {
-                    barrier: Some((model.barrier(&state.database), seen)),
-                    ..missing
-                });
+                let missing = known
+                    .missing
+                    .zip(known.draw)
+                    .map(|(missing, seen)| Missing { barrier: Some((model.barrier(&state.database), seen)), ..missing });
                 Self::Idle(Running { missing, draw: None, ..known })
             }
             (Self::Sending { known, batch, sent }, Action::SendRow(_)) => send_row(model, state, known, batch, sent)?,
@@ -185,10 +185,12 @@ impl Running {
                 (rows.into_iter().map(|(_, id)| id).collect(), None, None)
             }
             Switch::NaiveIdOrder => (seen.rows.iter().map(|(slot, _)| slot.id).filter(|id| *id > cursor).collect(), None, None),
-            Switch::None | Switch::SnapshotBarrier | Switch::NoDoubtRule | Switch::PositionOutside => match self.decide(&seen) {
-                Some(decided) => decided,
-                None => return Owner::Refusing,
-            },
+            Switch::None | Switch::SnapshotBarrier | Switch::NoDoubtRule | Switch::SlowIsGood | Switch::PositionOutside => {
+                match self.decide(&seen) {
+                    Some(decided) => decided,
+                    None => return Owner::Refusing,
+                }
+            }
         };
         let known = Self { missing, draw, ..self };
         if batch.is_empty() { Owner::Idle(known) } else { Owner::Sending { known, batch, sent: 0 } }
@@ -207,8 +209,7 @@ impl Running {
         let read = Read { slots: &slots, xmin: seen.xmin, truncated: false };
         let plan = plan::plan(self.position.cursor / BLOCK_IDS, gap, read, now).ok()?;
         let batch = slots.iter().take(plan.emit).map(|slot| slot.id).collect();
-        let missing =
-            plan.gap.map(|gap| Missing { block: gap.block, barrier: gap.barrier.map(|barrier| (barrier.xid, barrier.block)) });
+        let missing = plan.gap.map(|gap| Missing { block: gap.block, barrier: gap.barrier.map(|barrier| (barrier.xid, barrier.block)) });
         let draw = match plan.next {
             Next::Draw { seen } => Some(seen),
             Next::Wait | Next::More | Next::Wider | Next::Gap => None,
@@ -250,20 +251,21 @@ fn after(model: &Relay, database: &Database, known: &Running, batch: &[i64]) -> 
 /// L5 and L6.
 fn commit(model: &Relay, state: &mut State, known: Running, before: Position, answer: Answer) -> Owner {
     let request = frame(known.turn, known.epoch(), End::Commit);
-    let doubts = model.switch != Switch::NoDoubtRule;
+    let doubts_failed = model.switch != Switch::NoDoubtRule;
+    let doubts_slow = doubts_failed && model.switch != Switch::SlowIsGood;
     if answer != Answer::Quick {
         state.hold_up(request);
     }
     if answer == Answer::Never {
-        return if doubts { Owner::Off } else { Owner::Failed { known: Running { position: before, ..known } } };
+        return if doubts_failed { Owner::Off } else { Owner::Failed { known: Running { position: before, ..known } } };
     }
-    let done = state.broker.end(request).is_ok() && !(doubts && answer == Answer::Late);
+    let done = state.broker.end(request).is_ok() && !(doubts_slow && answer == Answer::Late);
     match (done, model.switch) {
         (false, _) => Owner::Off,
         (true, Switch::PositionOutside) => Owner::Unrecorded { known: known.turned() },
         (
             true,
-            Switch::None | Switch::NaiveIdOrder | Switch::XidOrder | Switch::SnapshotBarrier | Switch::NoDoubtRule,
+            Switch::None | Switch::NaiveIdOrder | Switch::XidOrder | Switch::SnapshotBarrier | Switch::NoDoubtRule | Switch::SlowIsGood,
         ) => Owner::Idle(known.turned()),
     }
 }

@@ -9,16 +9,22 @@ use super::owner::Owner;
 use super::{Relay, State, Switch};
 use crate::two::Nth;
 
-pub(super) const NOT_LOST: &str = "no row is lost";
-pub(super) const NOT_TWICE: &str = "no row is there twice";
-pub(super) const ORDER: &str = "the rows of an aggregate are in the order of its commits";
-pub(super) const WHOLE: &str = "database transactions are there as a whole or not at all";
-pub(super) const CHAIN: &str = "every prev names the record before";
-pub(super) const NO_GHOST: &str = "nothing that was not committed in the database is there";
+/// Name of a promise.
+pub const NOT_LOST: &str = "no row is lost";
+/// Name of a promise.
+pub const NOT_TWICE: &str = "no row is there twice";
+/// Name of a promise.
+pub const ORDER: &str = "the rows of an aggregate are in the order of its commits";
+/// Name of a promise.
+pub const WHOLE: &str = "database transactions are there as a whole or not at all";
+/// Name of a promise.
+pub const CHAIN: &str = "every prev names the record before";
+/// Name of a promise.
+pub const NO_GHOST: &str = "nothing that was not committed in the database is there";
 const NEVER_REFUSED: &str = "the plan never takes a sound outbox for a damaged one";
 
-/// The promises, and for the protocol as it is the states that it must come through.
-pub(super) fn all(switch: Switch) -> Vec<Property<Relay>> {
+/// The promises asked for, and for the protocol as it is the states that it must come through.
+pub(super) fn all(model: &Relay) -> Vec<Property<Relay>> {
     let mut properties = vec![
         Property::always(NOT_LOST, not_lost),
         Property::always(NOT_TWICE, not_twice),
@@ -28,7 +34,9 @@ pub(super) fn all(switch: Switch) -> Vec<Property<Relay>> {
         Property::always(NO_GHOST, no_ghost),
         Property::always(NEVER_REFUSED, |_, state: &State| !state.owners.iter().any(|owner| *owner == Owner::Refusing)),
     ];
-    if switch == Switch::None {
+    if let Some(only) = model.only {
+        properties.retain(|property| property.name == only);
+    } else if model.switch == Switch::None {
         properties.extend([
             Property::sometimes("all committed rows are published and everything has ended", published),
             Property::sometimes("a block is visible before a lower one", hole),
@@ -54,7 +62,8 @@ fn published_ids(state: &State) -> Vec<i64> {
 /// What the newest position is past must be on the topic: nobody will ever send it again.
 fn not_lost(model: &Relay, state: &State) -> bool {
     let cursor = state.broker.position.cursor;
-    let past = |id: i64, xid: u64| if model.switch == Switch::XidOrder { i64::try_from(xid).is_ok_and(|xid| xid <= cursor) } else { id <= cursor };
+    let past =
+        |id: i64, xid: u64| if model.switch == Switch::XidOrder { i64::try_from(xid).is_ok_and(|xid| xid <= cursor) } else { id <= cursor };
     let there = published_ids(state);
     written(model, state).into_iter().all(|(id, xid)| !past(id, xid) || there.contains(&id))
 }
@@ -75,7 +84,9 @@ fn order(model: &Relay, state: &State) -> bool {
             .collect();
         seen.iter().enumerate().all(|(at, (id, aggregate))| {
             // A repeat is judged by `not_twice`.
-            seen.iter().take(at).all(|(earlier, other)| other != aggregate || earlier <= id || seen.iter().take(at).any(|(same, _)| same == id))
+            seen.iter()
+                .take(at)
+                .all(|(earlier, other)| other != aggregate || earlier <= id || seen.iter().take(at).any(|(same, _)| same == id))
         })
     })
 }
@@ -111,9 +122,7 @@ fn published(model: &Relay, state: &State) -> bool {
 fn hole(_: &Relay, state: &State) -> bool {
     let txs = &state.database.txs;
     txs.iter().any(|tx| match tx {
-        Tx::Committed { block, .. } => {
-            txs.iter().any(|other| matches!(other, Tx::Appended { block: missing, .. } if missing < block))
-        }
+        Tx::Committed { block, .. } => txs.iter().any(|other| matches!(other, Tx::Appended { block: missing, .. } if missing < block)),
         Tx::Waiting | Tx::Begun { .. } | Tx::Appended { .. } | Tx::RolledBack { .. } => false,
     })
 }
