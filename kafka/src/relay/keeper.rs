@@ -13,6 +13,10 @@ use super::{Config, Error, Status, store};
 const BEAT: Duration = Duration::from_secs(2);
 /// How long one may take before the lock counts as lost. Two of them fit into the server's 8 s.
 const BEAT_LIMIT: Duration = Duration::from_secs(4);
+/// Between tries for the lock while another process has it; a dead owner's lock is free at once.
+const STANDBY: Duration = Duration::from_millis(500);
+/// Tries on one connection; a new one finds out whether the database is still the same.
+const TRIES: u32 = 10;
 /// Between calls of `outbox_maintain`.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -35,14 +39,20 @@ impl Keeper {
     }
 }
 
-/// Takes the lock; `None` if another process has it. The connection is then kept by a task of the runtime this runs on.
+/// Takes the lock as soon as it is free; `None` if another process has it for the next 5 s. The connection that holds it
+/// is kept by a task of the runtime this runs on.
 pub(crate) async fn acquire(config: Config, status: Arc<Status>, wake: Arc<Notify>) -> Result<Option<Keeper>, Error> {
     let mut connection = store::connect_keeper(&config.connect, &format!("{}.relay.lock", config.service)).await?;
     let incarnation = store::incarnation(&mut connection).await?;
     status.set_incarnation(incarnation);
-    if !store::try_lock(&mut connection).await? {
-        store::close(connection).await;
-        return Ok(None);
+    let mut tries = 1;
+    while !store::try_lock(&mut connection).await? {
+        if tries == TRIES {
+            store::close(connection).await;
+            return Ok(None);
+        }
+        tries += 1;
+        tokio::time::sleep(STANDBY).await;
     }
     let (tell, lost) = watch::channel(false);
     let (release, released) = oneshot::channel();

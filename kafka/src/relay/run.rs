@@ -17,8 +17,6 @@ use super::record::Stamp;
 use super::store::{self, Seen};
 use super::{Config, Error, Status};
 
-/// Between tries for the lock while another process has it; a dead owner's lock is free at once.
-const STANDBY: Duration = Duration::from_millis(500);
 /// At most one L1 in this time, doubt or not. Source: PROTOCOLS 5 (librdkafka#3928).
 const START_EVERY: Duration = Duration::from_secs(1);
 /// L1 or L2 may fail this often in a row before the lock is given to a process that may reach the broker.
@@ -95,7 +93,7 @@ impl Relay<'_> {
                     self.status.set_owner(false);
                     pause?
                 }
-                Ok(None) => STANDBY,
+                Ok(None) => Duration::ZERO,
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => self.report(&error),
             };
@@ -104,10 +102,19 @@ impl Relay<'_> {
         Ok(())
     }
 
-    /// L0.
-    fn lock(&self) -> Result<Option<Keeper>, Error> {
-        let task = self.runtime.spawn(keeper::acquire(self.config.clone(), self.status.clone(), self.wake.clone()));
-        self.local.block_on(task).map_err(|joined| Error::Thread(std::io::Error::other(joined)))?
+    /// L0. `None` after some time without the lock, or at once after a stop.
+    fn lock(&mut self) -> Result<Option<Keeper>, Error> {
+        let mut task = self.runtime.spawn(keeper::acquire(self.config.clone(), self.status.clone(), self.wake.clone()));
+        let stop = &mut self.stop;
+        self.local.block_on(async {
+            tokio::select! {
+                joined = &mut task => joined.map_err(|joined| Error::Thread(std::io::Error::other(joined)))?,
+                _ = stop.changed() => {
+                    task.abort();
+                    Ok(None)
+                }
+            }
+        })
     }
 
     /// Everything that is done under the lock. Returns how long to wait before trying for the lock again.
