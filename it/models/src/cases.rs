@@ -1,7 +1,7 @@
 //! What is searched: the protocols as they are, and each of them without one defence.
 
 use crate::consumer::{Consumer, Defences, NOT_REFUSED, ONCE, ONLY_THE_OWNER, PLAIN, REWOUND};
-use crate::relay::{NOT_LOST, NOT_TWICE, ONE_BY_ONE, ORDER, Relay, Switch, THREE_OF_ONE, TWO_AND_ONE};
+use crate::relay::{CHAIN, NOT_LOST, NOT_TWICE, ONE_BY_ONE, ORDER, Relay, Switch, THREE_OF_ONE, TWO_AND_ONE, WHOLE};
 use crate::story::{Story, shortest};
 
 /// The relay as it is: every promise must hold in every state.
@@ -59,10 +59,17 @@ pub const XID_ORDER: Case = Case {
 /// No doubt rule.
 pub const NO_DOUBT_RULE: Case = Case {
     name: "No doubt rule",
-    without: "A commit that succeeds late counts as done, and after one that fails the producer aborts and carries on, as the \
-              client's documentation suggests. A held-up request of the same epoch then ends a later transaction half way. \
+    without: "A commit that succeeds late counts as done, and after one that fails the producer aborts and carries on, as \
+              clients do when an error asks for an abort. A held-up request of the same epoch then ends a later transaction half way. \
               The same was seen on Kafka 4.1 with librdkafka 2.12.1.",
     model: Broken::Relay(Relay { switch: Switch::NoDoubtRule, scenario: TWO_AND_ONE, starts: 1, held_up: 2, only: Some(NOT_LOST) }),
+};
+
+/// The same, torn instead of lost.
+pub const NO_DOUBT_RULE_TORN: Case = Case {
+    name: "No doubt rule, torn",
+    without: "As before, with a held-up commit instead of a held-up abort.",
+    model: Broken::Relay(Relay { switch: Switch::NoDoubtRule, scenario: TWO_AND_ONE, starts: 1, held_up: 1, only: Some(WHOLE) }),
 };
 
 /// Half a doubt rule.
@@ -77,6 +84,13 @@ pub const POSITION_OUTSIDE: Case = Case {
     name: "Position outside the transaction",
     without: "The position is written after the commit, like a mark or a delete in the database.",
     model: Broken::Relay(Relay { switch: Switch::PositionOutside, scenario: TWO_AND_ONE, starts: 2, held_up: 0, only: Some(NOT_TWICE) }),
+};
+
+/// The same, as readers see it.
+pub const POSITION_OUTSIDE_CHAIN: Case = Case {
+    name: "Position outside the transaction, chain",
+    without: "As before; a repeat also breaks the chain, so readers notice.",
+    model: Broken::Relay(Relay { switch: Switch::PositionOutside, scenario: TWO_AND_ONE, starts: 2, held_up: 0, only: Some(CHAIN) }),
 };
 
 /// `id > last`.

@@ -18,6 +18,11 @@ fn without_the_doubt_rule_rows_are_lost() {
 }
 
 #[test]
+fn without_the_doubt_rule_transactions_are_torn() {
+    falls(cases::NO_DOUBT_RULE_TORN);
+}
+
+#[test]
 fn a_slow_commit_that_is_trusted_repeats_rows() {
     falls(cases::SLOW_IS_GOOD);
 }
@@ -25,6 +30,11 @@ fn a_slow_commit_that_is_trusted_repeats_rows() {
 #[test]
 fn a_position_outside_the_transaction_repeats_rows() {
     falls(cases::POSITION_OUTSIDE);
+}
+
+#[test]
+fn a_position_outside_the_transaction_breaks_the_chain() {
+    falls(cases::POSITION_OUTSIDE_CHAIN);
 }
 
 #[test]
