@@ -6,13 +6,7 @@
 //! 2. A backlog: rows a second, against a producer that does nothing but send the same rows in transactions of the same size.
 //!
 //! Both halves of a figure are measured in one run; only their ratio can be compared between machines.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a benchmark fails loudly and prints its figures"
-)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark fails loudly and prints its figures")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

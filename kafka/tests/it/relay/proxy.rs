@@ -1,4 +1,4 @@
-//! A proxy before the broker that knows Kafka's frames: it can lose an EndTxn request and bring it back later, and it can
+//! A proxy before the broker that knows Kafka's frames: it can lose an `EndTxn` request and bring it back later, and it can
 //! hold back an answer to one.
 
 use std::collections::HashMap;
@@ -24,10 +24,18 @@ pub(super) struct Record {
     pub(super) lost: AtomicU64,
     /// Answers to `EndTxn` requests that were held back.
     pub(super) held: AtomicU64,
-    /// Lost requests by transactional id, to come late, and whether the client's second copy has passed.
-    late: Mutex<HashMap<Vec<u8>, (Vec<u8>, bool)>>,
+    /// Lost requests by transactional id.
+    late: Mutex<HashMap<Vec<u8>, Lost>>,
     /// The broker's error codes for requests that came late.
     pub(super) codes: Mutex<Vec<i16>>,
+}
+
+/// A request that will come late.
+#[derive(Debug)]
+struct Lost {
+    request: Vec<u8>,
+    /// Whether the client's second copy of it has passed.
+    repeated: bool,
 }
 
 /// Forwards from `listener` to the broker's port until the test ends.
@@ -79,20 +87,20 @@ async fn requests(
             continue;
         }
         let id = transactional_id(&request);
-        if record.late.lock().unwrap().get(&id).is_some_and(|(_, repeated)| *repeated) {
-            let (late, _) = record.late.lock().unwrap().remove(&id).unwrap();
-            let code = deliver(&late, broker).await?;
+        if record.late.lock().unwrap().get(&id).is_some_and(|lost| lost.repeated) {
+            let lost = record.late.lock().unwrap().remove(&id).unwrap();
+            let code = deliver(&lost.request, broker).await?;
             record.codes.lock().unwrap().push(code);
         }
-        if let Some((_, repeated)) = record.late.lock().unwrap().get_mut(&id) {
-            *repeated = true;
+        if let Some(lost) = record.late.lock().unwrap().get_mut(&id) {
+            lost.repeated = true;
         }
         match record.seen.fetch_add(1, Ordering::Relaxed) % 20 {
             9 => {
                 // As a dead link: the request is gone, and so is the connection. It comes late, and as an abort.
                 let mut abort = request;
                 *abort.last_mut().unwrap() = 0;
-                record.late.lock().unwrap().insert(id, (abort, false));
+                record.late.lock().unwrap().insert(id, Lost { request: abort, repeated: false });
                 record.lost.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
@@ -118,7 +126,7 @@ async fn frame(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(frame)
 }
 
-/// Of an EndTxn request, version 0 or 1: length, key, version, correlation id, client id, then the transactional id.
+/// Of an `EndTxn` request, version 0 or 1: length, key, version, correlation id, client id, then the transactional id.
 fn transactional_id(request: &[u8]) -> Vec<u8> {
     let text = |at: usize| usize::from(u16::from_be_bytes([request[at], request[at + 1]]));
     let at = 12 + 2 + text(12);
