@@ -202,7 +202,10 @@ impl Placing {
         let placed_to_ended: Latencies = confirmed_orders.filter_map(|order| between(order.placed_at, order.ended_at?)).collect();
         let placed_to_confirmed: Latencies =
             confirmed_done().filter_map(|done| between(done.placed.placed_at?, done.decided_at?)).collect();
-        let observed: Latencies = confirmed_done().map(|done| done.seen_at.saturating_duration_since(done.placed.sent_at)).collect();
+        let observed: Latencies = confirmed_done()
+            .filter(|done| done.placed.measured)
+            .map(|done| done.seen_at.saturating_duration_since(done.placed.sent_at))
+            .collect();
         let faults = self.faults(grocery, ended, conservation.as_ref());
         Report {
             run: String::new(),

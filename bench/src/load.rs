@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::client::{Call, Client};
 use crate::flight::{Flight, Placed};
 use crate::latency::Latencies;
+use crate::watch;
 use crate::wire::Order;
 
 /// Most orders an open loop lets pile up: a system that falls this far behind has failed the rate, and the bench says so.
@@ -106,6 +108,7 @@ pub struct Load {
     flight: Arc<Flight>,
     window: Window,
     patience: Duration,
+    started_at: Timestamp,
     ledger: Mutex<Ledger>,
     answered: AtomicUsize,
 }
@@ -114,7 +117,8 @@ impl Load {
     /// A load that places through `client`, registers in `flight`, and gives up when nothing is decided for `patience`.
     #[must_use]
     pub fn new(client: Arc<Client>, flight: Arc<Flight>, window: Window, patience: Duration) -> Arc<Self> {
-        Arc::new(Self { client, flight, window, patience, ledger: Mutex::new(Ledger::default()), answered: AtomicUsize::new(0) })
+        let (started_at, ledger, answered) = (Timestamp::now(), Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { client, flight, window, patience, started_at, ledger, answered })
     }
 
     /// POSTs answered so far, refused ones too.
@@ -214,8 +218,8 @@ impl Load {
         let answer = self.client.send(&call).await;
         let took = sent_at.elapsed();
         self.answered.fetch_add(1, Ordering::Relaxed);
-        let placed = match answer {
-            Ok(answer) if answer.is_success() => answer.json::<Order>(&call),
+        let (order, replayed) = match answer {
+            Ok(answer) if answer.is_success() => (answer.json::<Order>(&call), answer.replayed),
             Ok(answer) if (400..500).contains(&answer.status) => {
                 self.ledger().refused.push(Refusal { tag, why: answer.code() });
                 return;
@@ -224,20 +228,31 @@ impl Load {
                 self.ledger().failed.push(Refusal { tag, why: format!("http_{} {}", answer.status, answer.code()) });
                 return;
             }
-            Err(error) => Err(error),
+            Err(error) => (Err(error), false),
         };
-        match placed {
-            Ok(order) => {
-                let measured = self.window.contains(sent_at);
-                let mut ledger = self.ledger();
-                ledger.accepted.push((tag, order.id));
-                if measured {
-                    ledger.post.record(took);
-                }
-                drop(ledger);
-                self.flight.placed(Placed { id: order.id, customer, sent_at, placed_at: Some(order.placed_at), measured }, permit);
+        let order = match order {
+            Ok(order) => order,
+            Err(error) => {
+                self.ledger().failed.push(Refusal { tag, why: error.to_string() });
+                return;
             }
-            Err(error) => self.ledger().failed.push(Refusal { tag, why: error.to_string() }),
+        };
+        // An order of an earlier run that is gone on with is ours, but was not placed under this load.
+        let measured = self.window.contains(sent_at) && !(replayed && order.placed_at < self.started_at);
+        self.accept(tag, order.id, measured.then_some(took));
+        let placed = Placed { id: order.id, customer, sent_at, placed_at: Some(order.placed_at), measured };
+        self.flight.placed(placed.clone(), permit);
+        if replayed {
+            // It may have been decided before the watcher looked.
+            watch::http::ask(&self.client, &self.flight, placed).await;
+        }
+    }
+
+    fn accept(&self, tag: usize, id: Uuid, measured: Option<Duration>) {
+        let mut ledger = self.ledger();
+        ledger.accepted.push((tag, id));
+        if let Some(took) = measured {
+            ledger.post.record(took);
         }
     }
 
