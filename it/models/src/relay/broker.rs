@@ -1,11 +1,11 @@
 //! The broker: two transactional ids with their epochs, one topic of two partitions, and the position topic.
 //!
-//! What it does with a late EndTxn was tried on Kafka 4.1 with librdkafka 2.12.1: the same epoch acts on whatever
+//! What it does with a late `EndTxn` was tried on Kafka 4.1 with librdkafka 2.12.1: the same epoch acts on whatever
 //! transaction is open, a raised epoch is answered with error 47 and does nothing. Source: PROTOCOLS 0, finding 1.
 
 use crate::two::{Nth, Two};
 
-/// Error 47, INVALID_PRODUCER_EPOCH, or 90, PRODUCER_FENCED.
+/// Error 47, `INVALID_PRODUCER_EPOCH`, or 90, `PRODUCER_FENCED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused;
 
@@ -18,7 +18,7 @@ pub enum End {
     Abort,
 }
 
-/// An EndTxn request that is still on its way.
+/// An `EndTxn` request that is still on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Frame {
     /// Which transactional id.
@@ -63,7 +63,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// InitProducerId: whoever had the id before is fenced, its open transaction is aborted. The new epoch.
+    /// `InitProducerId`: whoever had the id before is fenced, its open transaction is aborted. The new epoch.
     pub fn init(&mut self, producer: Nth) -> u8 {
         self.apply(producer, End::Abort);
         *self.ended.get_mut(producer) = None;
@@ -96,7 +96,7 @@ impl Broker {
         Ok(())
     }
 
-    /// EndTxn. A repeat of what has already happened is answered like the first; anything else without an open transaction
+    /// `EndTxn`. A repeat of what has already happened is answered like the first; anything else without an open transaction
     /// is an error as well.
     ///
     /// # Errors
