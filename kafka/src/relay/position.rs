@@ -83,6 +83,13 @@ impl Chain {
     }
 }
 
+impl Chain {
+    /// Every topic partition that was ever written to.
+    pub fn places(&self) -> impl Iterator<Item = (&str, i32)> {
+        self.0.iter().flat_map(|(topic, partitions)| partitions.keys().map(move |partition| (topic.as_str(), *partition)))
+    }
+}
+
 impl Serialize for Chain {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -173,6 +180,31 @@ fn unfinished(client: &ClientConfig, topic: &str, stable_end: i64) -> Result<boo
     config.set("isolation.level", "read_uncommitted");
     let consumer = make(&config)?;
     Ok(ends(&consumer, topic)?.is_some_and(|(_, high)| high > stable_end))
+}
+
+/// The partitions of `written` that a transaction without an owner keeps their readers from reading on: it has neither been
+/// committed nor aborted there, although every transaction of this service has ended.
+///
+/// Call it after the sentinels were seen and before anything else is sent. See `docs/errors/transaction_hanging.md`.
+///
+/// # Errors
+/// [`Error::Kafka`].
+pub(crate) fn hanging(client: &ClientConfig, service: &str, written: &Chain) -> Result<Vec<String>, Error> {
+    let stable = make(&reader(client, service))?;
+    let mut config = reader(client, service);
+    config.set("isolation.level", "read_uncommitted");
+    let all = make(&config)?;
+    let mut found = Vec::new();
+    for (topic, partition) in written.places() {
+        let end = |consumer: &BaseConsumer<Quiet>| {
+            consumer.fetch_watermarks(topic, partition, READ_LIMIT).map_err(Error::kafka("ask for the end of a topic's partition"))
+        };
+        let ((_, last_stable), (_, last)) = (end(&stable)?, end(&all)?);
+        if last_stable < last {
+            found.push(format!("{topic}-{partition} from offset {last_stable}"));
+        }
+    }
+    Ok(found)
 }
 
 /// The first offset and the last stable offset of the position topic; `None` if there is no such topic.

@@ -181,6 +181,11 @@ impl Relay<'_> {
         let found = position::newest(&self.client, &self.config.service, position::Until::Sentinel(&nonce))?;
         let position = found.ok_or_else(|| Error::PositionMissing { service: self.config.service.clone() })?;
         let connection = self.connect(&position)?;
+        let hanging = position::hanging(&self.client, &self.config.service, &position.prev)?;
+        self.meters.hanging.set(u32::try_from(hanging.len()).map_or(f64::INFINITY, f64::from));
+        if !hanging.is_empty() {
+            tracing::error!(partitions = ?hanging, code = "transaction_hanging", "readers wait behind a transaction that has no owner");
+        }
         Ok((pair, position, connection))
     }
 
@@ -377,6 +382,7 @@ struct Meters {
     fenced: metrics::Counter,
     gaps_settled: metrics::Counter,
     commit: metrics::Histogram,
+    hanging: metrics::Gauge,
 }
 
 impl Meters {
@@ -388,6 +394,7 @@ impl Meters {
             fenced: metrics::counter!("relay_fenced_total"),
             gaps_settled: metrics::counter!("relay_gaps_settled_total"),
             commit: metrics::histogram!("relay_commit_seconds"),
+            hanging: metrics::gauge!("relay_partitions_hanging"),
         }
     }
 }
