@@ -10,7 +10,7 @@ use stack::{Service, Stack};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::client::Client;
-use crate::wait::{SOON, until};
+use crate::wait::{SOON, try_until, until};
 
 /// Key of the records that a test itself sends and aborts (see `arrival`): the checker is not told of them.
 pub(crate) const OUR_OWN: &str = "it.aborted";
@@ -83,28 +83,48 @@ impl System {
         checker::check(&world)
     }
 
-    /// Waits until every order has ended.
-    async fn ended(&self) {
-        until("every order has ended", 3 * SOON, || async {
-            match self.count("orders", "SELECT count(*) FROM orders WHERE ended_at IS NULL AND $1 = ''", "").await {
-                0 => Ok(()),
-                open => Err(open),
-            }
-        })
-        .await;
-    }
-
     /// Waits until every order has ended, the provider has answered everything, and what was written was published and read.
     pub(crate) async fn rest(&self) {
-        self.ended().await;
-        until("nothing is under way", SOON, || async {
-            let calls = self.open_calls().await;
-            let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line WHERE $1 = ''";
-            let behind = self.count("orders", asked, "").await
-                - self.count("inventory", "SELECT coalesce(sum(units), 0)::bigint FROM demand WHERE $1 = ''", "").await;
-            if calls.is_empty() && behind == 0 { Ok(()) } else { Err((calls, behind)) }
-        })
-        .await;
+        let rest = async {
+            try_until("every order has ended", 3 * SOON, || async {
+                let open = self.open_orders().await;
+                if open.is_empty() { Ok(()) } else { Err(open) }
+            })
+            .await?;
+            try_until("nothing is under way", SOON, || async {
+                let calls = self.open_calls().await;
+                let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line WHERE $1 = ''";
+                let behind = self.count("orders", asked, "").await
+                    - self.count("inventory", "SELECT coalesce(sum(units), 0)::bigint FROM demand WHERE $1 = ''", "").await;
+                if calls.is_empty() && behind == 0 { Ok(()) } else { Err((calls, behind)) }
+            })
+            .await
+        };
+        if let Err(late) = rest.await {
+            panic!("{late}\n{}", self.complaints());
+        }
+    }
+
+    /// The last warnings and errors of every service.
+    fn complaints(&self) -> String {
+        let mut text = String::new();
+        for (part, runs) in self.stack.running() {
+            text.push_str(&format!("{part} runs: {runs}\n"));
+            if let stack::Part::Service(..) = part {
+                let log = self.stack.logs(part);
+                let lines: Vec<&str> = log.lines().filter(|line| !line.contains("\"INFO\"")).collect();
+                for line in lines.iter().rev().take(15).rev() {
+                    text.push_str(&format!("  {line}\n"));
+                }
+            }
+        }
+        text
+    }
+
+    /// The orders that have not ended, in words.
+    async fn open_orders(&self) -> Vec<String> {
+        let open = "SELECT concat_ws(' ', id, orders.status, sagas.status, step, cause) FROM orders LEFT JOIN sagas ON order_id = id WHERE ended_at IS NULL LIMIT 5";
+        sqlx::query_scalar(open).fetch_all(&mut self.sql("orders").await).await.unwrap()
     }
 
     /// The calls to the provider that are not answered, in words.
