@@ -137,7 +137,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::new();
-        self.write(&mut text, 10).map_err(|_| fmt::Error)?;
+        self.write(&mut text, 10).map_err(|_unwritable| fmt::Error)?;
         f.write_str(&String::from_utf8_lossy(&text))
     }
 }

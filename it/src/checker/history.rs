@@ -171,7 +171,7 @@ fn outbox(finding: &mut Finding, world: &World, service: Service) {
     }
 }
 
-/// Table `orders` says what OrderPlaced said.
+/// Table `orders` says what `OrderPlaced` said.
 fn orders(finding: &mut Finding, world: &World) {
     let mut placed: HashMap<Uuid, _> = HashMap::new();
     for record in world.committed() {

@@ -360,54 +360,62 @@ impl<'v> Fields<'v> {
     }
 
     fn text(&self, name: &str) -> Result<Box<str>, String> {
-        match self.get(name)? {
-            Value::String(text) | Value::Enum(_, text) => Ok(text.as_str().into()),
-            Value::Uuid(uuid) => Ok(uuid.to_string().into()),
-            other => Err(format!("field {name} is no text: {other:?}")),
+        let value = self.get(name)?;
+        if let Value::String(text) | Value::Enum(_, text) = value {
+            Ok(text.as_str().into())
+        } else if let Value::Uuid(uuid) = value {
+            Ok(uuid.to_string().into())
+        } else {
+            Err(format!("field {name} is no text: {value:?}"))
         }
     }
 
     fn optional_text(&self, name: &str) -> Result<Option<Box<str>>, String> {
-        match self.get(name)? {
-            Value::Null => Ok(None),
-            Value::Union(_, value) => match value.as_ref() {
-                Value::Null => Ok(None),
-                Value::String(text) | Value::Enum(_, text) => Ok(Some(text.as_str().into())),
-                other => Err(format!("field {name} is no text: {other:?}")),
-            },
-            Value::String(text) => Ok(Some(text.as_str().into())),
-            other => Err(format!("field {name} is no text: {other:?}")),
+        let value = self.get(name)?;
+        let value = if let Value::Union(_, inner) = value { inner } else { value };
+        if let Value::String(text) | Value::Enum(_, text) = value {
+            Ok(Some(text.as_str().into()))
+        } else if *value == Value::Null {
+            Ok(None)
+        } else {
+            Err(format!("field {name} is no text: {value:?}"))
         }
     }
 
     fn uuid(&self, name: &str) -> Result<Uuid, String> {
-        match self.get(name)? {
-            Value::Uuid(uuid) => Ok(*uuid),
-            Value::String(text) => Uuid::parse_str(text).map_err(|fault| format!("field {name} is no UUID: {fault}")),
-            other => Err(format!("field {name} is no UUID: {other:?}")),
+        let value = self.get(name)?;
+        if let Value::Uuid(uuid) = value {
+            Ok(*uuid)
+        } else if let Value::String(text) = value {
+            Uuid::parse_str(text).map_err(|fault| format!("field {name} is no UUID: {fault}"))
+        } else {
+            Err(format!("field {name} is no UUID: {value:?}"))
         }
     }
 
     fn long(&self, name: &str) -> Result<i64, String> {
-        match self.get(name)? {
-            Value::Long(number) => Ok(*number),
-            Value::Int(number) => Ok(i64::from(*number)),
-            other => Err(format!("field {name} is no number: {other:?}")),
+        let value = self.get(name)?;
+        if let Value::Long(number) = value {
+            Ok(*number)
+        } else if let Value::Int(number) = value {
+            Ok(i64::from(*number))
+        } else {
+            Err(format!("field {name} is no number: {value:?}"))
         }
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<u8>, String> {
-        match self.get(name)? {
-            Value::Bytes(bytes) | Value::Fixed(_, bytes) => Ok(bytes.clone()),
-            other => Err(format!("field {name} is no bytes: {other:?}")),
+        let value = self.get(name)?;
+        if let Value::Bytes(bytes) | Value::Fixed(_, bytes) = value {
+            Ok(bytes.clone())
+        } else {
+            Err(format!("field {name} is no bytes: {value:?}"))
         }
     }
 
     fn list(&self, name: &str) -> Result<&'v [Value], String> {
-        match self.get(name)? {
-            Value::Array(items) => Ok(items),
-            other => Err(format!("field {name} is no list: {other:?}")),
-        }
+        let value = self.get(name)?;
+        if let Value::Array(items) = value { Ok(items) } else { Err(format!("field {name} is no list: {value:?}")) }
     }
 
     fn money(&self, name: &str) -> Result<Money, String> {

@@ -107,7 +107,7 @@ fn net(captured: impl IntoIterator<Item = i64>, refunded: impl IntoIterator<Item
 }
 
 /// Namespace of all derived ids. Source: kafka/src/message.rs; the derivation is part of what is published (PROTOCOLS 2.2:
-/// the provider's key is UUIDv5 of saga and step).
+/// the provider's key is `UUIDv5` of saga and step).
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1c_2a52_7f0d_4c55_9a7e_21c8_0b5d_e3a4);
 
 /// The key under which the provider knows the payment of `order`: that of its authorisation, for every call.

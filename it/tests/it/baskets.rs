@@ -13,6 +13,8 @@ use crate::client::order;
 use crate::system::Shared;
 
 type Row = BTreeMap<String, String>;
+/// SKU and quantity, as they came.
+type Lines = Vec<(String, u64)>;
 
 fn rows(name: &str) -> Vec<Row> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/data").join(name);
@@ -40,7 +42,7 @@ async fn two_hundred_real_baskets_all_end_and_everything_adds_up() {
     shop.create_all(&products.iter().map(product).collect::<Vec<_>>()).await;
     let known: BTreeSet<&str> = products.iter().map(|row| row["sku"].as_str()).collect();
 
-    let mut baskets: Vec<(String, String, Vec<(String, u64)>)> = Vec::new();
+    let mut baskets: Vec<(String, String, Lines)> = Vec::new();
     for row in rows("baskets.csv.gz") {
         let line = (row["sku"].clone(), row["quantity"].parse().unwrap());
         match baskets.last_mut() {

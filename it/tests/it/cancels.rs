@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::client::Client;
 use crate::system::{Exclusive, System};
 
-/// Waits until the saga has sent CapturePayment: from then on the payment is in doubt.
+/// Waits until the saga has sent `CapturePayment`: from then on the payment is in doubt.
 async fn capture_is_sent(system: &System, id: Uuid) {
     let sent = "SELECT count(*) FROM outbox WHERE topic = 'payments.commands' AND encode(key, 'escape') = $1";
     system.seen("CapturePayment is sent", "orders", sent, &id.to_string()).await;

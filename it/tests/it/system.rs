@@ -138,14 +138,14 @@ impl System {
     /// Waits for rest and then for a clean verdict. What was lost or doubled stays in the topics for ever, so waiting does
     /// not hide it; what is only not published yet will be.
     async fn judge(&self) -> Report {
-        self.rest().await;
-        let mut report = self.check().await;
+        Box::pin(self.rest()).await;
+        let mut report = Box::pin(self.check()).await;
         for _ in 0..10 {
             if report.clean() {
                 break;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-            report = self.check().await;
+            report = Box::pin(self.check()).await;
         }
         assert!(report.clean(), "the checker is not content:\n{report}");
         report

@@ -94,11 +94,11 @@ pub enum Error {
 pub async fn collect(sources: &Sources) -> Result<World, Error> {
     let http = sources.http_log.as_deref().map(httplog::read).transpose()?;
     let (orders, inventory, payments, operations, read) = tokio::try_join!(
-        sql::orders(&sources.orders_db),
-        sql::inventory(&sources.inventory_db),
-        sql::payments(&sources.payments_db),
-        sql::operations(&sources.provider_db),
-        topics::read(&sources.kafka),
+        Box::pin(sql::orders(&sources.orders_db)),
+        Box::pin(sql::inventory(&sources.inventory_db)),
+        Box::pin(sql::payments(&sources.payments_db)),
+        Box::pin(sql::operations(&sources.provider_db)),
+        Box::pin(topics::read(&sources.kafka)),
     )?;
     let records = values::decode(&sources.registry, read.records).await?;
     Ok(World { http, ends: read.ends, records, positions: read.positions, orders, inventory, payments, operations })

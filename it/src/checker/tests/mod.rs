@@ -1,6 +1,12 @@
 //! The checker's own proof: generated clean worlds raise no alarm, and every planted corruption is named by the right
 //! invariant with the right id.
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the figures of a miniature are small"
+)]
 mod builder;
 mod planted;
 
