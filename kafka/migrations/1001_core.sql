@@ -65,12 +65,11 @@ BEGIN
     FOR part IN SELECT c.relname AS name, substring(c.relname FROM 8)::bigint AS ordinal
                 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                 WHERE i.inhparent = 'outbox'::regclass ORDER BY 2 LOOP
-        CONTINUE WHEN (part.ordinal + 1) << 30 > cursor_id;
-        EXECUTE format('SELECT max(created_at) FROM %I', part.name) INTO newest;
-        IF newest IS NULL OR newest < now() - keep THEN
-            EXECUTE format('DROP TABLE %I', part.name);
-            dropped := dropped + 1;
-        END IF;
+        EXIT WHEN (part.ordinal + 1) << 30 > cursor_id;
+        EXECUTE format('SELECT created_at FROM %I ORDER BY id DESC LIMIT 1', part.name) INTO newest;
+        EXIT WHEN newest >= now() - keep;
+        EXECUTE format('DROP TABLE %I', part.name);
+        dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
 END $$;

@@ -1,6 +1,7 @@
 //! Saga deadlines: rows fired by the database's clock, by the process that owns the relay, and only when an answer cannot
 //! be on its way: the command was published, and every topic we read was read to its end after the deadline.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Firing<S: Service> {
 /// Runs until `stop`.
 pub(crate) async fn run<S: Service>(firing: Firing<S>, mut stop: watch::Receiver<bool>) {
     let mut seen: Option<i64> = None;
+    // Sagas whose deadline cannot be decided: a defect, named once; they must not keep the others from firing.
+    let mut refused: HashSet<String> = HashSet::new();
     let mut not_before = Instant::now();
     while !*stop.borrow() {
         tokio::select! {
@@ -56,7 +59,7 @@ pub(crate) async fn run<S: Service>(firing: Firing<S>, mut stop: watch::Receiver
         if Instant::now() < not_before {
             continue;
         }
-        if let Err(error) = fire(&firing, read_to).await {
+        if let Err(error) = fire(&firing, read_to, &mut refused).await {
             let level = if retry_of(&error) == Retry::Same { "again" } else { "refused" };
             tracing::warn!(error = %error, level, "decide deadlines");
         }
@@ -79,16 +82,18 @@ async fn clock<S: Service>(firing: &Firing<S>) -> Result<Option<(i64, i64)>, sql
     Ok(read_to.zip(Some(row.try_get("now")?)))
 }
 
-async fn fire<S: Service>(firing: &Firing<S>, read_to: i64) -> Result<(), sqlx::Error> {
+async fn fire<S: Service>(firing: &Firing<S>, read_to: i64, refused: &mut HashSet<String>) -> Result<(), sqlx::Error> {
     let mut tx = firing.units.begin().await?;
     let due = sqlx::query(
         "SELECT saga, step FROM deadlines
          WHERE due_at < to_timestamp($1 / 1000000.0) AND due_at < to_timestamp($2 / 1000000.0)
+           AND saga <> ALL($4)
          ORDER BY due_at LIMIT $3",
     )
     .bind(read_to)
     .bind(firing.relay.published_before_micros())
     .bind(MOST)
+    .bind(refused.iter().map(String::as_str).collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await?;
     if due.is_empty() {
@@ -118,7 +123,8 @@ async fn fire<S: Service>(firing: &Firing<S>, read_to: i64) -> Result<(), sqlx::
         unit.because(Cause::new(id, saga.split_once('-').map_or(saga.as_str(), |(_, subject)| subject)));
         unit.deadline(saga, None);
         if let Err(failure) = firing.service.deadline(&mut unit, saga, step) {
-            tracing::error!(saga = %saga, step = %step, code = failure.code, error = %failure, "a deadline cannot be decided");
+            tracing::error!(saga = %saga, step = %step, code = failure.code, error = %failure, "a deadline cannot be decided; it is left alone until the next start");
+            refused.insert(saga.clone());
             return tx.rollback().await;
         }
         metrics::counter!("saga_deadlines_total", "step" => step.clone()).increment(1);

@@ -148,7 +148,10 @@ fn decide<W: Work, E: Effects<W>>(unit: &mut Unit<W>, effects: &E, round: &Round
         return;
     };
     let (stream, step) = (effect.stream.clone(), effect.step.clone());
-    let Some(name) = E::STEPS.iter().find(|name| **name == step) else { return };
+    let Some(name) = E::STEPS.iter().find(|name| **name == step) else {
+        tracing::error!(stream = %stream, step = %step, code = "effect_step_unknown", "an effect's step is none of this service's");
+        return;
+    };
     let change = match &round.answer {
         Ok(answer) => {
             unit.because(Cause { id: effect.cause, correlation: effect.correlation.clone(), step: Some(name) });

@@ -141,7 +141,8 @@ async fn an_effect_whose_tries_fail_waits_and_is_called_again() {
     running.ask("s-1", &["first"], false).await;
     running.wait_state("s-1", "first", State::Unknown).await;
     assert_eq!(running.calls().len(), 4, "one call and three quick tries");
-    let (attempt, waits): (i32, bool) = sqlx::query_as("SELECT attempt, due_at > now() + interval '2 seconds' FROM effects").fetch_one(running.pool()).await.unwrap();
+    let (attempt, waits): (i32, bool) =
+        sqlx::query_as("SELECT attempt, due_at > now() + interval '2 seconds' FROM effects").fetch_one(running.pool()).await.unwrap();
     assert_eq!((attempt, waits), (1, true));
     sqlx::query("UPDATE effects SET due_at = now()").execute(running.pool()).await.unwrap();
     running.wait_state("s-1", "first", State::Done).await;
