@@ -1,6 +1,8 @@
 //! The ways of an order that need no help from outside.
 
-use crate::client::Client;
+use futures_util::stream::{self, StreamExt as _};
+
+use crate::client::{Client, order};
 use crate::system::Shared;
 
 #[tokio::test]
@@ -9,7 +11,7 @@ async fn an_order_is_confirmed_and_its_units_leave_the_shop() {
     let client = system.client("happy");
     client.create(&["happy-1", "happy-2"], 250, 10).await;
     let key = "happy-order";
-    let answer = client.place(key, &crate::client::order(&[("happy-1", 2), ("happy-2", 1)], "tok_ok")).await.expect(202);
+    let answer = client.place(key, &order(&[("happy-1", 2), ("happy-2", 1)], "tok_ok")).await.expect(202);
     let id = answer.id();
     assert_eq!(id.get_version_num(), 7);
     assert_eq!(answer.header("Location"), Some(format!("/v1/orders/{id}").as_str()));
@@ -48,6 +50,34 @@ async fn a_declined_payment_releases_the_stock() {
     let id = client.placed(&[("declined-1", 5)], "tok_declined").await;
     Client::assert_ended(&client.ended(id).await, "CANCELLED", Some("payment_declined"));
     assert_eq!(client.available("declined-1").await, 5);
+    system.verdict().await;
+}
+
+/// The refusal of the card and the request to capture race in payment-service: whoever is second must see the first.
+#[tokio::test]
+async fn payments_declined_by_the_hundred_leave_no_call_open() {
+    let system = Shared::enter().await;
+    let client = system.client("declined-many");
+    client.create(&["declined-many-1"], 100, 10_000).await;
+    let ids: Vec<uuid::Uuid> = stream::iter(0..400)
+        .map(|number| {
+            let client = &client;
+            async move {
+                client
+                    .place_surely(&format!("declined-many-{number}"), &order(&[("declined-many-1", 1)], "tok_declined"))
+                    .await
+                    .expect(202)
+                    .id()
+            }
+        })
+        .buffer_unordered(64)
+        .collect()
+        .await;
+    for id in ids {
+        Client::assert_ended(&client.ended(id).await, "CANCELLED", Some("payment_declined"));
+    }
+    assert_eq!(client.available("declined-many-1").await, 10_000);
+    system.rest().await;
     system.verdict().await;
 }
 
