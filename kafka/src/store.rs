@@ -1,6 +1,6 @@
 //! Loading and writing units: the SQL behind [`crate::unit`]. Functions take a connection; only callers open and commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
@@ -54,6 +54,7 @@ impl Units {
     /// # Errors
     /// The database does not answer, or a lock was not had in time.
     pub async fn load<W: Work>(&self, db: &mut PgConnection, needs: Needs<W>) -> Result<Unit<W>, sqlx::Error> {
+        lock_new(db, &needs.effects).await?;
         let names: Vec<String> = needs.streams.into_iter().collect();
         let rows = sqlx::query(
             "SELECT clock.now, s.stream, s.version, s.state
@@ -70,7 +71,7 @@ impl Units {
             if let Some(stream) = row.try_get::<Option<String>, _>("stream")? {
                 let slot = streams.entry(stream).or_default();
                 slot.version = row.try_get("version")?;
-                slot.json = row.try_get("state")?;
+                slot.json = if slot.version == 0 { None } else { row.try_get("state")? };
             }
         }
         let effects = if needs.effects.is_empty() { HashMap::new() } else { load_effects(db, needs.effects.into_iter().collect()).await? };
@@ -101,6 +102,20 @@ impl Units {
             self.worker.notify_one();
         }
     }
+}
+
+/// A stream that has effects before its first event has no row to lock, and asking for an effect alone appends nothing that
+/// could conflict: two writers would decide on a state that the other changes. So its row is made first, at version 0; a
+/// writer that meets an uncommitted one waits here, and reads state and effects in the statements that follow.
+async fn lock_new(db: &mut PgConnection, streams: &BTreeSet<String>) -> Result<(), sqlx::Error> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("INSERT INTO streams (stream, version, state) SELECT stream, 0, 'null' FROM unnest($1::text[]) AS s (stream) ORDER BY stream ON CONFLICT (stream) DO NOTHING")
+        .bind(streams.iter().map(String::as_str).collect::<Vec<_>>())
+        .execute(db)
+        .await?;
+    Ok(())
 }
 
 async fn load_effects(db: &mut PgConnection, streams: Vec<String>) -> Result<HashMap<String, Vec<EffectRow>>, sqlx::Error> {
