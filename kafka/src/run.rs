@@ -104,6 +104,8 @@ async fn set_up<S: Service>(config: Config) -> anyhow_lite::Result<()> {
 /// Source: SPIKE, "index plans"; the time limits are PROTOCOLS L3's.
 fn connect_options(url: &str, instance: &str) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(PgConnectOptions::from_str(url)?.application_name(instance).options([
+        // A batch's arrays make the planner think each time anew, for longer than the statement takes.
+        ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_hashjoin", "off"),
         ("enable_mergejoin", "off"),

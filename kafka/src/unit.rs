@@ -323,7 +323,7 @@ impl<W: Work> Unit<W> {
             let (stream, step) = (stream.to_owned(), effect.step.clone());
             match effect.state {
                 crate::effects::State::Pending | crate::effects::State::Unknown => {
-                    self.effect_changes.push(EffectChange::Drop { stream, step })
+                    self.effect_changes.push(EffectChange::Drop { stream, step });
                 }
                 crate::effects::State::Calling => self.effect_changes.push(EffectChange::Undo { stream, step, cause }),
                 crate::effects::State::Done | crate::effects::State::Dropped => {}

@@ -49,9 +49,8 @@ pub fn judge(owner: &str, last: &Last, link: Option<&Link>, offset: i64) -> Verd
     match last.get(&link.src) {
         Some(&last) if link.seq <= last => Verdict::Repeat,
         Some(&last) if link.prev == last => Verdict::Next,
-        Some(_) => Verdict::Gap,
         None if link.prev == 0 || offset == 0 => Verdict::Next,
-        None => Verdict::Gap,
+        Some(_) | None => Verdict::Gap,
     }
 }
 

@@ -301,7 +301,7 @@ impl Poller<'_> {
                     }
                 }
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))) => {
-                    self.out_of_range()
+                    self.out_of_range();
                 }
                 Some(Err(error)) => {
                     if let Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::FencedInstanceId) = error.rdkafka_error_code() {

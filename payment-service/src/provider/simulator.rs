@@ -36,6 +36,7 @@ impl Simulator {
     pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
         // As for the service's own connections: plans by index whatever the table was like when they were made; nothing hangs.
         let options = PgConnectOptions::from_str(url)?.options([
+            ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
             ("enable_mergejoin", "off"),
