@@ -101,9 +101,14 @@ async fn set_up<S: Service>(config: Config) -> anyhow_lite::Result<()> {
 }
 
 /// Options of every service connection. Plans must use the indexes: a generic plan cached while a table was empty scans it.
+/// `name` is what the server shows of it.
+///
+/// # Errors
+/// `url` is no `PostgreSQL` URL.
+///
 /// Source: SPIKE, "index plans"; the time limits are PROTOCOLS L3's.
-fn connect_options(url: &str, instance: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(PgConnectOptions::from_str(url)?.application_name(instance).options([
+pub fn connect_options(url: &str, name: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    Ok(PgConnectOptions::from_str(url)?.application_name(name).options([
         // A batch's arrays make the planner think each time anew, for longer than the statement takes.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),

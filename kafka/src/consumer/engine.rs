@@ -90,7 +90,6 @@ struct Engine<W: Work> {
     back_off: Duration,
     retry_at: Option<Instant>,
     unsettled: Option<Vec<Move>>,
-    ended: Arc<AtomicBool>,
 }
 
 /// Starts the polling thread and the engine. The engine ends in order when `stop` becomes true: the batch in hand is
@@ -108,7 +107,6 @@ pub fn spawn<W: Work>(
     let (tell, events) = mpsc::channel(8);
     let wishes = Arc::new(Wishes::default());
     let stopping = Arc::new(AtomicBool::new(false));
-    let ended = Arc::new(AtomicBool::new(false));
     let settings = Settings {
         group: config.group.clone(),
         instance: config.instance.clone(),
@@ -117,13 +115,11 @@ pub fn spawn<W: Work>(
         topics: routes.topics().to_vec(),
     };
     let runtime = tokio::runtime::Handle::current();
-    let (pool, thread_wishes, thread_stop, thread_ended) =
-        (units.pool.clone(), Arc::clone(&wishes), Arc::clone(&stopping), Arc::clone(&ended));
+    let (pool, thread_wishes, thread_stop) = (units.pool.clone(), Arc::clone(&wishes), Arc::clone(&stopping));
     std::thread::Builder::new().name(format!("{}-poll", config.group)).spawn(move || {
         if let Err(error) = source::run(settings, pool, runtime, tell, &thread_wishes, &thread_stop) {
             tracing::error!(error = %error, "the polling thread ended");
         }
-        thread_ended.store(true, Ordering::Relaxed);
     })?;
     let mut engine = Engine {
         config,
@@ -137,7 +133,6 @@ pub fn spawn<W: Work>(
         back_off: BACK_OFF.0,
         retry_at: None,
         unsettled: None,
-        ended,
     };
     Ok(tokio::spawn(async move {
         tokio::spawn(async move {
@@ -178,7 +173,6 @@ impl<W: Work> Engine<W> {
                 None => break,
             }
         }
-        self.ended.store(true, Ordering::Relaxed);
     }
 
     fn ready(&self) -> bool {

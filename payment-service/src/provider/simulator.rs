@@ -1,10 +1,9 @@
 //! A payment provider of our own: durable, deterministic by the card's token, idempotent by key.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use kafka::GroupCommit;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 use values::Money;
@@ -35,16 +34,7 @@ impl Simulator {
     /// The database does not answer, or its role may not make a table.
     pub async fn connect(url: &str) -> Result<Self, sqlx::Error> {
         // As for the service's own connections: plans by index whatever the table was like when they were made; nothing hangs.
-        let options = PgConnectOptions::from_str(url)?.options([
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-            ("jit", "off"),
-            ("transaction_timeout", "5s"),
-            ("idle_in_transaction_session_timeout", "5s"),
-            ("statement_timeout", "5s"),
-        ]);
+        let options = kafka::run::connect_options(url, "payment-provider")?;
         let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(Duration::from_secs(3)).test_before_acquire(false);
         let pool = pool.connect_with(options).await?;
         store::create(&mut *pool.acquire().await?).await?;
