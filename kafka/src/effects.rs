@@ -27,6 +27,8 @@ pub enum State {
     Unknown,
     /// Undone before its first call.
     Dropped,
+    /// Given up: its saga was told that the step failed.
+    Dead,
 }
 
 impl State {
@@ -39,11 +41,14 @@ impl State {
             Self::Done => "done",
             Self::Unknown => "unknown",
             Self::Dropped => "dropped",
+            Self::Dead => "dead",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Calling, Self::Done, Self::Unknown, Self::Dropped].into_iter().find(|state| state.as_str() == text)
+        [Self::Pending, Self::Calling, Self::Done, Self::Unknown, Self::Dropped, Self::Dead]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 
@@ -120,6 +125,16 @@ pub trait Effects<W: Work>: Send + Sync + 'static {
     /// # Errors
     /// A defect: the effect stays `calling` and is called again when its lease runs out.
     fn record(&self, unit: &mut Unit<W>, effect: &EffectRow, answer: &Self::Answer) -> Result<(), Failure>;
+
+    /// The effect has failed at its last try. `true` gives it up: whatever tells its saga and closes its fence has been
+    /// written into `unit`, whose cause is the message that asked for the effect. `false`: it has no last try and is called
+    /// again; so are undoing effects and those after the pivot.
+    ///
+    /// # Errors
+    /// A defect: it is called again.
+    fn give_up(&self, _unit: &mut Unit<W>, _effect: &EffectRow, _failure: &Failure) -> Result<bool, Failure> {
+        Ok(false)
+    }
 }
 
 /// Waits before the quick tries of one claimed call. Source: PROTOCOLS 2.2.

@@ -27,7 +27,7 @@ impl Class {
 }
 
 /// A handler's failure: an outcome of its message, not of its batch.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// What kind of failure.

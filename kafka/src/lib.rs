@@ -16,6 +16,7 @@ pub mod message;
 pub mod ops;
 pub mod registry;
 pub mod relay;
+pub mod retry;
 pub mod route;
 pub mod run;
 pub mod seal;

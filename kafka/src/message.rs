@@ -33,6 +33,12 @@ impl MessageId {
         Self(Uuid::new_v5(&NAMESPACE, format!("{scope}\n{key}").as_bytes()))
     }
 
+    /// A record that is foreign or cannot be read: it has its place and no id of its own.
+    #[must_use]
+    pub fn of_place(topic: &str, partition: i32, offset: i64) -> Self {
+        Self(Uuid::new_v5(&NAMESPACE, format!("{topic}/{partition}/{offset}").as_bytes()))
+    }
+
     /// The key under which an outside party sees the effect of `step`; equal to the step's command id.
     #[must_use]
     pub fn uuid(self) -> Uuid {

@@ -53,6 +53,7 @@ impl Meta {
 type Body = Box<dyn Any + Send + Sync>;
 type Decode = Box<dyn Fn(&Codec, u32, &[u8]) -> Result<Body, Failure> + Send + Sync>;
 type Ask<W> = Box<dyn Fn(&(dyn Any + Send + Sync), &mut Needs<W>) + Send + Sync>;
+type GiveUp<W> = Box<dyn Fn(&mut Unit<W>, &Meta, &(dyn Any + Send + Sync), &Failure) -> Result<(), Failure> + Send + Sync>;
 type Handle<W> = Box<dyn Fn(&mut Unit<W>, &Meta, &(dyn Any + Send + Sync)) -> Result<(), Failure> + Send + Sync>;
 
 /// One handled message type.
@@ -65,6 +66,11 @@ pub struct Route<W: Work> {
     pub after_last: AfterLast,
     /// The saga steps this message undoes; such a message is handled even when its key is blocked.
     pub compensates: &'static [&'static str],
+    /// The saga step this message performs: a compensation of that step takes it out wherever it waits.
+    pub performs: Option<&'static str>,
+    /// Transient failures have no last attempt: the last tier repeats.
+    pub endless: bool,
+    pub(crate) give_up: Option<GiveUp<W>>,
     pub(crate) decode: Decode,
     pub(crate) ask: Ask<W>,
     pub(crate) handle: Handle<W>,
@@ -118,6 +124,9 @@ impl<W: Work> Routes<W> {
             record: T::FULL_NAME,
             after_last,
             compensates: &[],
+            performs: None,
+            endless: false,
+            give_up: None,
             decode: Box::new(|codec, id, datum| Ok(Box::new(codec.decode::<T>(id, datum)?) as Body)),
             ask: Box::new(move |body, needs| {
                 if let Some(message) = body.downcast_ref::<T>() {
@@ -132,11 +141,45 @@ impl<W: Work> Routes<W> {
         self
     }
 
-    /// Marks the route added last as undoing `steps`.
+    /// Marks the route added last as undoing `steps`: it is handled even when its key is blocked, takes the parked messages
+    /// of those steps out, and is tried without end.
     #[must_use]
-    pub fn compensates(mut self, steps: &'static [&'static str]) -> Self {
-        if let Some(route) = self.last.and_then(|key| self.handled.get_mut(&key)) {
+    pub fn compensates(self, steps: &'static [&'static str]) -> Self {
+        self.change(|route| {
             route.compensates = steps;
+            route.endless = true;
+        })
+    }
+
+    /// Marks the route added last as performing `step` of its saga.
+    #[must_use]
+    pub fn performs(self, step: &'static str) -> Self {
+        self.change(|route| route.performs = Some(step))
+    }
+
+    /// Marks the route added last as a step after the pivot: it is tried without end.
+    #[must_use]
+    pub fn endless(self) -> Self {
+        self.change(|route| route.endless = true)
+    }
+
+    /// What the route added last writes in the transaction that makes its message a dead letter: its saga is told, its fence
+    /// is set. What its `ask` names is loaded. Not called for a message that cannot be decoded.
+    #[must_use]
+    pub fn gives_up<T: Record>(
+        self,
+        tell: impl Fn(&mut Unit<W>, &Meta, &T, &Failure) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Self {
+        let wrong = || Failure::permanent("body_type_mismatch", format!("the decoded value is not a {}", T::FULL_NAME));
+        self.change(move |route| {
+            route.give_up =
+                Some(Box::new(move |unit, meta, body, failure| tell(unit, meta, body.downcast_ref::<T>().ok_or_else(wrong)?, failure)));
+        })
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Route<W>)) -> Self {
+        if let Some(route) = self.last.and_then(|key| self.handled.get_mut(&key)) {
+            change(route);
         }
         self
     }

@@ -19,7 +19,7 @@ use crate::registry::{self, Registry};
 use crate::service::{Service, anyhow_lite};
 use crate::store::Units;
 use crate::topics::Partitions;
-use crate::{consumer, deadlines, ops, relay, setup, topics, worker};
+use crate::{consumer, deadlines, ops, relay, retry, setup, topics, worker};
 
 /// How long dependencies are waited for at start.
 const START: Duration = Duration::from_secs(60);
@@ -93,11 +93,17 @@ async fn set_up<S: Service>(config: Config) -> anyhow_lite::Result<()> {
         reader: config.text("reader_role")?.to_owned(),
         bootstrap: config.text("kafka_bootstrap")?.to_owned(),
         partitions: config.number("partitions")?,
+        tiers: tiers(&config)?,
     };
     let transient = |error: &setup::Error| matches!(error, setup::Error::Database(_) | setup::Error::Topics(_) | setup::Error::Relay(_));
     wait_for("the database and Kafka", || setup::run::<S>(&options), transient).await?;
     tracing::info!(service = S::NAME, "set up");
     Ok(())
+}
+
+fn tiers(config: &Config) -> anyhow_lite::Result<retry::Tiers> {
+    let attempts_max = config.optional("retry_attempts_max").map(|_| config.number("retry_attempts_max")).transpose()?;
+    Ok(retry::Tiers::parse(config.text("retry_delays_ms")?, attempts_max)?)
 }
 
 /// Options of every service connection. Plans must use the indexes: a generic plan cached while a table was empty scans it.
@@ -247,7 +253,8 @@ async fn run<S: Service>(
     let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
     wait_for("the relay's position", || relay::check(&relay_config), |error: &relay::Error| !error.is_final()).await?;
 
-    let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()))
+        .with_retry(retry::Settings { group: S::NAME.to_owned(), tiers: tiers(&config)? });
     let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), stop: stop.clone() };
     let effects = Arc::new(service.effects(&context).await?);
     let relay_thread =

@@ -6,6 +6,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::relay;
+use crate::retry;
 use crate::service::Service;
 use crate::topics;
 
@@ -13,9 +14,9 @@ use crate::topics;
 static CORE: Migrator = sqlx::migrate!("./migrations");
 
 /// Tables whose rows are facts: the service may add and read, never change.
-const FACTS: &[&str] = &["events", "schemas"];
+const FACTS: &[&str] = &["events", "schemas", "inbox", "decisions"];
 /// Tables it may also change or delete from.
-const STATE: &[&str] = &["streams", "progress", "chain", "effects", "deadlines"];
+const STATE: &[&str] = &["streams", "progress", "chain", "effects", "deadlines", "blocked_key", "parked"];
 /// Tables it may only read.
 const READ: &[&str] = &["outbox", "db_identity", "topic_partitions"];
 
@@ -52,6 +53,8 @@ pub struct Options {
     pub bootstrap: String,
     /// Partitions of topics that do not exist yet.
     pub partitions: i32,
+    /// How often and when the service's failed messages are tried again.
+    pub tiers: retry::Tiers,
 }
 
 /// Migrates, grants, makes the service's own topics and the first position record.
@@ -68,9 +71,18 @@ pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
     migrate(&mut db, S::MIGRATOR).await?;
     grant(&mut db, options).await?;
     let own: Vec<&Topic> = S::TOPICS.iter().filter(|topic| topic.owner == S::NAME).collect();
-    record_partitions(&mut db, S::TOPICS, options.partitions).await?;
+    let failures = retry::topic_names(S::NAME, &options.tiers);
+    let all: Vec<&str> = S::TOPICS.iter().map(|topic| topic.name).collect();
+    record_partitions(&mut db, &all, options.partitions).await?;
+    // A message that fails keeps its partition number, so that one member owns its key on every topic.
+    let most: Option<i32> =
+        sqlx::query_scalar("SELECT max(partitions) FROM topic_partitions WHERE topic = ANY($1)").bind(&all).fetch_one(&mut db).await?;
+    let most = most.unwrap_or(options.partitions);
+    let failures: Vec<&str> = failures.iter().map(String::as_str).collect();
+    record_partitions(&mut db, &failures, most).await?;
     topics::create(&options.bootstrap, S::NAME, &own, options.partitions).await?;
-    let names: Vec<&str> = own.iter().map(|topic| topic.name).collect();
+    topics::create_failures(&options.bootstrap, &failures, most).await?;
+    let names: Vec<&str> = own.iter().map(|topic| topic.name).chain(failures).collect();
     let config = relay::Config {
         service: S::NAME.to_owned(),
         bootstrap: options.bootstrap.clone(),
@@ -125,9 +137,9 @@ async fn grant(db: &mut PgConnection, options: &Options) -> Result<(), Error> {
 }
 
 /// Partition counts are fixed by the first set-up; a later setting does not change them.
-async fn record_partitions(db: &mut PgConnection, topics: &[Topic], partitions: i32) -> Result<(), sqlx::Error> {
+async fn record_partitions(db: &mut PgConnection, topics: &[&str], partitions: i32) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO topic_partitions (topic, partitions) SELECT topic, $2 FROM unnest($1::text[]) AS t (topic) ORDER BY topic ON CONFLICT (topic) DO NOTHING")
-        .bind(topics.iter().map(|topic| topic.name).collect::<Vec<_>>())
+        .bind(topics)
         .bind(partitions)
         .execute(db)
         .await?;

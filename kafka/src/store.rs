@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::codec::Codec;
 use crate::effects::{EffectRow, State};
+use crate::retry;
 use crate::topics::Partitions;
 use crate::unit::{EffectChange, Needs, Slot, Unit, Work};
 
@@ -20,13 +21,20 @@ pub struct Units {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) relay: Arc<Notify>,
     pub(crate) worker: Arc<Notify>,
+    pub(crate) retry: Arc<retry::Settings>,
 }
 
 impl Units {
     /// Units on `pool`, published by whoever waits on `relay`, their effects called by whoever waits on `worker`.
     #[must_use]
     pub fn new(pool: PgPool, codec: Arc<Codec>, partitions: Arc<Partitions>, relay: Arc<Notify>, worker: Arc<Notify>) -> Self {
-        Self { pool, codec, partitions, relay, worker }
+        Self { pool, codec, partitions, relay, worker, retry: Arc::default() }
+    }
+
+    /// The same, with the consumer group whose failures are parked.
+    #[must_use]
+    pub fn with_retry(self, settings: retry::Settings) -> Self {
+        Self { retry: Arc::new(settings), ..self }
     }
 
     /// The same, with another worker to wake.

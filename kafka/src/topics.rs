@@ -96,9 +96,33 @@ pub async fn create(bootstrap: &str, service: &str, topics: &[&Topic], partition
             .set("segment.bytes", "16777216")
             .set("retention.ms", "-1"),
     );
+    make(bootstrap, &new).await
+}
+
+/// Creates those of a group's retry and dead-letter topics that do not exist. Timers are kept for 14 days, dead letters and
+/// decisions for ever. A failed message may be larger than the records we write.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) async fn create_failures(bootstrap: &str, topics: &[&str], partitions: i32) -> Result<(), Error> {
+    let bytes = crate::retry::LETTER_BYTES_MAX.to_string();
+    let new: Vec<NewTopic<'_>> = topics
+        .iter()
+        .map(|topic| {
+            let retention = if topic.contains(".retry.") { "1209600000" } else { "-1" };
+            NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))
+                .set("retention.ms", retention)
+                .set("message.timestamp.type", "CreateTime")
+                .set("max.message.bytes", &bytes)
+        })
+        .collect();
+    make(bootstrap, &new).await
+}
+
+async fn make(bootstrap: &str, new: &[NewTopic<'_>]) -> Result<(), Error> {
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30))).request_timeout(Some(Duration::from_secs(30)));
     let results = admin(bootstrap)?
-        .create_topics(&new, &options)
+        .create_topics(new, &options)
         .await
         .map_err(|source| Error::Kafka { doing: "create topics".to_owned(), source })?;
     for result in results {

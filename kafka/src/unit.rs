@@ -326,7 +326,7 @@ impl<W: Work> Unit<W> {
                     self.effect_changes.push(EffectChange::Drop { stream, step });
                 }
                 crate::effects::State::Calling => self.effect_changes.push(EffectChange::Undo { stream, step, cause }),
-                crate::effects::State::Done | crate::effects::State::Dropped => {}
+                crate::effects::State::Done | crate::effects::State::Dropped | crate::effects::State::Dead => {}
             }
         }
         Ok(())

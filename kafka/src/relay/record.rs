@@ -40,18 +40,22 @@ impl Stamp {
     }
 
     /// The stored headers, then what only the relay knows. Replaced, never appended: stored headers of the same names
-    /// are left out, or a reader could take the wrong one.
+    /// are left out, or a reader could take the wrong one. A stored content type stands: decisions are JSON.
     pub(crate) fn headers(&mut self, row: &Row, prev: i64) -> OwnedHeaders {
         let mut headers = OwnedHeaders::new_with_capacity(HEADERS);
+        let mut content_type = Some("application/avro");
         for (name, value) in HeaderText::parse(&row.headers).filter(|(name, _)| !OURS.contains(name)) {
+            if name == header::CONTENT_TYPE {
+                content_type = None;
+            }
             headers = headers.insert(Header { key: name, value: Some(value) });
         }
-        for (name, value) in [
-            (header::CE_SOURCE, self.ce_source.as_str()),
-            (header::CE_SPECVERSION, "1.0"),
-            (header::CONTENT_TYPE, "application/avro"),
-            (header::SRC, self.src.as_str()),
-        ] {
+        if let Some(value) = content_type {
+            headers = headers.insert(Header { key: header::CONTENT_TYPE, value: Some(value) });
+        }
+        for (name, value) in
+            [(header::CE_SOURCE, self.ce_source.as_str()), (header::CE_SPECVERSION, "1.0"), (header::SRC, self.src.as_str())]
+        {
             headers = headers.insert(Header { key: name, value: Some(value) });
         }
         for (name, number) in [(header::SEQ, row.slot.id), (header::PREV, prev)] {
@@ -65,7 +69,7 @@ impl Stamp {
 }
 
 /// Headers that the relay writes itself.
-const OURS: [&str; 6] = [header::CE_SOURCE, header::CE_SPECVERSION, header::CONTENT_TYPE, header::SRC, header::SEQ, header::PREV];
+const OURS: [&str; 5] = [header::CE_SOURCE, header::CE_SPECVERSION, header::SRC, header::SEQ, header::PREV];
 
 #[cfg(test)]
 mod tests {
@@ -91,9 +95,9 @@ mod tests {
         let expected = [
             ("ce_id", "1"),
             ("correlation-id", "a: b"),
+            ("content-type", "application/avro"),
             ("ce_source", "/orders"),
             ("ce_specversion", "1.0"),
-            ("content-type", "application/avro"),
             ("src", "orders/00000000-0000-0000-0000-000000000000"),
             ("seq", "8193"),
             ("prev", "7"),

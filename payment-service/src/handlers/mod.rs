@@ -130,7 +130,8 @@ fn progress(state: State) -> Progress {
         State::Pending => Progress::Pending,
         State::Calling => Progress::Calling,
         State::Unknown => Progress::Unknown,
-        State::Done => Progress::Done,
+        // A call that was given up has told its saga: for what is decided next it is over.
+        State::Done | State::Dead => Progress::Done,
         State::Dropped => Progress::Dropped,
     }
 }
