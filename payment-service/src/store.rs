@@ -32,8 +32,11 @@ impl Books {
     pub(crate) fn project(&mut self, order: Uuid, payment: &Payment) {
         let row = |state, authorized, captured, refunded| Row { state, authorized, captured, refunded };
         let row = match payment {
-            Payment::None => return,
-            Payment::Authorized { amount } | Payment::CaptureFailed { amount } => row("authorized", Some(*amount), None, None),
+            // A capture died before anything was set aside: there is no payment to show yet.
+            Payment::None | Payment::CaptureFailed { amount: None } => return,
+            Payment::Authorized { amount } | Payment::CaptureFailed { amount: Some(amount) } => {
+                row("authorized", Some(*amount), None, None)
+            }
             Payment::Declined { .. } => row("declined", None, None, None),
             Payment::Captured { authorized, captured } => row("captured", Some(*authorized), Some(*captured), None),
             Payment::Voided { authorized } => row("voided", *authorized, None, None),

@@ -3,8 +3,9 @@
 //! ```text
 //! None ─ create ─► Held ─ commit ─► Committed
 //!   │        └───► Rejected            (short of a unit)
-//!   └─ release ──────┬──► Released ◄─ release ─ Held
-//!        Rejected ───┘
+//!   ├─ release ──────┬──► Released ◄─ release ─ Held
+//!   │    Rejected ───┤
+//!   └─ give up ─► Failed   (the create died)
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,8 @@ pub enum Hold {
     },
     /// Nothing is set aside any more, or ever will be: a create that comes after its release does nothing.
     Released,
+    /// The create died: it does nothing when it is sent again. A release is answered all the same.
+    Failed,
 }
 
 /// What is asked of a hold.
@@ -44,6 +47,11 @@ pub enum Command {
     Commit,
     /// Give them back.
     Release,
+    /// The create died after its last attempt: it must not take effect any more, also when somebody sends it again.
+    GiveUp {
+        /// Stable code of the last failure.
+        code: String,
+    },
 }
 
 /// Lines asked for, each with the units of its product that are available right now (none for a product we do not have).
@@ -89,14 +97,18 @@ pub enum Event {
         /// The units that came back, if any were held.
         lines: Option<Lines>,
     },
-    /// A command was refused. Changes nothing; it is the answer to that command.
+    /// A command was refused, or died after its last attempt; it is the answer to that command. A refusal changes nothing; a create that died
+    /// ([`CREATE`]) is fenced off.
     StepFailed {
-        /// The step that was refused, see [`Rejection::step`].
+        /// The step that failed: [`CREATE`], or see [`Rejection::step`].
         step: String,
-        /// Why, see [`Rejection::code`].
+        /// Why: the code of the last failure, or see [`Rejection::code`].
         code: String,
     },
 }
+
+/// The saga step that a create performs.
+pub const CREATE: &str = "hold";
 
 /// A line that asked for more units than were available.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,13 +166,17 @@ pub fn decide(state: &Hold, command: &Command) -> Result<Vec<Event>, Rejection> 
             let short = wanted.short();
             Ok(vec![if short.is_empty() { Event::Reserved { lines: wanted.lines.clone() } } else { Event::Rejected { short } }])
         }
-        (Command::Create(_), Hold::Held { .. } | Hold::Rejected | Hold::Committed { .. } | Hold::Released)
+        (Command::Create(_), Hold::Held { .. } | Hold::Rejected | Hold::Committed { .. } | Hold::Released | Hold::Failed)
         | (Command::Commit, Hold::Committed { .. })
-        | (Command::Release, Hold::Released) => Ok(Vec::new()),
+        | (Command::Release, Hold::Released)
+        | (Command::GiveUp { .. }, Hold::Held { .. } | Hold::Rejected | Hold::Committed { .. } | Hold::Released | Hold::Failed) => {
+            Ok(Vec::new())
+        }
+        (Command::GiveUp { code }, Hold::None) => Ok(vec![Event::StepFailed { step: CREATE.to_owned(), code: code.clone() }]),
         (Command::Commit, Hold::Held { .. }) => Ok(vec![Event::Committed]),
-        (Command::Commit, Hold::None | Hold::Rejected | Hold::Released) => Err(Rejection::NothingHeld),
+        (Command::Commit, Hold::None | Hold::Rejected | Hold::Released | Hold::Failed) => Err(Rejection::NothingHeld),
         (Command::Release, Hold::Held { lines }) => Ok(vec![Event::Released { lines: Some(lines.clone()) }]),
-        (Command::Release, Hold::None | Hold::Rejected) => Ok(vec![Event::Released { lines: None }]),
+        (Command::Release, Hold::None | Hold::Rejected | Hold::Failed) => Ok(vec![Event::Released { lines: None }]),
         (Command::Release, Hold::Committed { .. }) => Err(Rejection::Shipped),
     }
 }
@@ -173,10 +189,13 @@ pub fn evolve(state: Hold, event: &Event) -> Hold {
         Event::Rejected { .. } => Hold::Rejected,
         Event::Committed => match state {
             Hold::Held { lines } => Hold::Committed { lines },
-            Hold::None | Hold::Rejected | Hold::Committed { .. } | Hold::Released => state,
+            Hold::None | Hold::Rejected | Hold::Committed { .. } | Hold::Released | Hold::Failed => state,
         },
         Event::Released { .. } => Hold::Released,
-        Event::StepFailed { .. } => state,
+        Event::StepFailed { step, .. } => match state {
+            Hold::None if step == CREATE => Hold::Failed,
+            Hold::None | Hold::Held { .. } | Hold::Rejected | Hold::Committed { .. } | Hold::Released | Hold::Failed => state,
+        },
     }
 }
 

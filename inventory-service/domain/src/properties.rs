@@ -20,6 +20,7 @@ enum Ask {
     Create(usize, Lines),
     Commit(usize),
     Release(usize),
+    GiveUp(usize),
     List(Sku, i64, Units),
     Receive(Sku, Units),
     Adjust(Sku, i64),
@@ -49,7 +50,8 @@ fn ask() -> impl Strategy<Value = Ask> {
     prop_oneof![
         4 => (order.clone(), lines()).prop_map(|(order, lines)| Ask::Create(order, lines)),
         2 => order.clone().prop_map(Ask::Commit),
-        2 => order.prop_map(Ask::Release),
+        2 => order.clone().prop_map(Ask::Release),
+        1 => order.prop_map(Ask::GiveUp),
         2 => (sku(), -1_i64..100, units()).prop_map(|(sku, price, units)| Ask::List(sku, price, units)),
         2 => (sku(), units()).prop_map(|(sku, units)| Ask::Receive(sku, units)),
         1 => (sku(), -9_i64..9).prop_map(|(sku, units)| Ask::Adjust(sku, units)),
@@ -74,6 +76,7 @@ impl Store {
             }
             Ask::Commit(order) => self.hold(*order, &hold::Command::Commit),
             Ask::Release(order) => self.hold(*order, &hold::Command::Release),
+            Ask::GiveUp(order) => self.hold(*order, &hold::Command::GiveUp { code: "code".to_owned() }),
             Ask::List(sku, price, units) => {
                 let (name, price) = (Label::try_from(sku.to_string()).unwrap(), Money::new(*price, Currency::USD));
                 let entry = Entry { name, category: Label::default(), brand: Label::default(), price };
@@ -124,11 +127,11 @@ impl Store {
         for (sku, stock) in &self.stock {
             let held = self.units_in(sku, |hold| match hold {
                 Hold::Held { lines } => Some(lines),
-                Hold::None | Hold::Rejected | Hold::Committed { .. } | Hold::Released => None,
+                Hold::None | Hold::Rejected | Hold::Committed { .. } | Hold::Released | Hold::Failed => None,
             });
             let shipped = self.units_in(sku, |hold| match hold {
                 Hold::Committed { lines } => Some(lines),
-                Hold::None | Hold::Rejected | Hold::Held { .. } | Hold::Released => None,
+                Hold::None | Hold::Rejected | Hold::Held { .. } | Hold::Released | Hold::Failed => None,
             });
             assert_eq!(stock.received.get(), stock.available.get().strict_add(held).strict_add(shipped), "units of {sku}");
             match &self.products[sku] {
@@ -143,7 +146,8 @@ impl Store {
             let rejected = count(|event| matches!(event, hold::Event::Rejected { .. }));
             let committed = count(|event| matches!(event, hold::Event::Committed));
             let released = count(|event| matches!(event, hold::Event::Released { .. }));
-            assert!(reserved.strict_add(rejected) <= 1, "a create is decided once: {history:?}");
+            let given_up = count(|event| matches!(event, hold::Event::StepFailed { step, .. } if step == hold::CREATE));
+            assert!(reserved.strict_add(rejected).strict_add(given_up) <= 1, "a create is decided once: {history:?}");
             assert!(committed.strict_add(released) <= 1, "shipped and released exclude each other: {history:?}");
             assert!(committed <= reserved, "only held units ship: {history:?}");
         }
@@ -185,6 +189,7 @@ proptest! {
     fn undo_wins_wherever_the_release_comes(asks in prop::collection::vec(prop_oneof![
         lines().prop_map(|lines| Ask::Create(0, lines)),
         Just(Ask::Release(0)),
+        Just(Ask::GiveUp(0)),
     ], 0..10)) {
         let mut store = Store::default();
         for sku in SKUS {
@@ -207,6 +212,7 @@ proptest! {
         Just(hold::Event::Committed),
         prop::option::of(lines()).prop_map(|lines| hold::Event::Released { lines }),
         Just(hold::Rejection::Shipped.event()),
+        Just(hold::Event::StepFailed { step: hold::CREATE.to_owned(), code: String::new() }),
     ], 0..20)) {
         let state = events.iter().fold(Hold::default(), hold::evolve);
         let json = serde_json::to_string(&state).unwrap();

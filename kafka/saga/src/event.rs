@@ -29,6 +29,8 @@ pub enum Event {
         state: StepState,
         /// Why, where there is a reason.
         reason: Option<String>,
+        /// The person who decided it, where one did.
+        by: Option<String>,
         /// When the awaited answer is overdue; set exactly for `sent` and `undoing`.
         deadline_at: Option<i64>,
         /// When this was decided.
@@ -69,6 +71,8 @@ pub enum StepState {
     Stuck,
     /// Its compensation was not answered in time.
     UndoStuck,
+    /// It was stuck, and a person took over what it left open.
+    Abandoned,
 }
 
 /// How a saga ended.
@@ -88,7 +92,7 @@ pub struct UnknownState(pub String);
 
 impl StepState {
     /// Every state, in the order of the table in the crate documentation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Sent,
         Self::Done,
         Self::Refused,
@@ -100,6 +104,7 @@ impl StepState {
         Self::Undone,
         Self::Stuck,
         Self::UndoStuck,
+        Self::Abandoned,
     ];
 
     /// Its string on the wire.
@@ -117,6 +122,7 @@ impl StepState {
             Self::Undone => "undone",
             Self::Stuck => "stuck",
             Self::UndoStuck => "undo_stuck",
+            Self::Abandoned => "abandoned",
         }
     }
 }

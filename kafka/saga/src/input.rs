@@ -29,6 +29,19 @@ pub enum Input {
         /// Recorded as the cause.
         reason: String,
     },
+    /// A person wants what is stuck tried again: its messages are sent again, with the same ids and a new deadline.
+    Resume(Operator),
+    /// A person takes over what is stuck and left open: the saga goes on as if it had been answered.
+    Abandon(Operator),
+}
+
+/// A person who decides about a stuck saga. Recorded for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Operator {
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub why: String,
 }
 
 /// A participant's answer to a step.
@@ -81,6 +94,18 @@ impl Input {
     #[must_use]
     pub fn deadline(step: impl Into<String>) -> Self {
         Self::Deadline { step: step.into() }
+    }
+
+    /// `who` wants what is stuck tried again.
+    #[must_use]
+    pub fn resume(who: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Resume(Operator { who: who.into(), why: why.into() })
+    }
+
+    /// `who` takes over what is stuck.
+    #[must_use]
+    pub fn abandon(who: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::Abandon(Operator { who: who.into(), why: why.into() })
     }
 
     /// A request to call the saga off.

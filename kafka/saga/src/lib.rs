@@ -12,7 +12,8 @@
 //!    its participant; its compensation is sent only where it reaches outside ([`Compensation::outside_effect`]).
 //! 4. A pivot that is sent and unanswered is *in doubt* when the saga is cancelled or its deadline passes: the compensation named by
 //!    [`Kind::Pivot::undone_by`] goes out and decides. From then on the pivot's own `Done` no longer counts; the other compensations wait for that answer.
-//! 5. After the pivot nothing is undone. A step or a compensation that is overdue makes the saga [`Status::Stuck`]; a late reply resumes it.
+//! 5. After the pivot nothing is undone. A step or a compensation that is overdue makes the saga [`Status::Stuck`]; a late reply resumes it, or a person
+//!    does: [`Input::Resume`] sends what is stuck again, [`Input::Abandon`] counts it as answered and goes on.
 //! 6. Duplicate, late and out-of-order inputs cause no event.
 //! 7. One decision: [`State::decision`] is confirmed or cancelled from the moment that is settled and never changes; the saga ends when every awaited
 //!    answer is there.
@@ -39,6 +40,10 @@
 //! | `undone` | its compensation was answered; for the pivot: the doubt ended | | | |
 //! | `stuck` | no answer in time at or after the pivot, or refused there | why | | |
 //! | `undo_stuck` | its compensation was not answered in time | `deadline` | | |
+//! | `sent`, `undoing` | a person resumed what was stuck | why | yes | the same message again |
+//! | `abandoned` | a person took over what was stuck; for a pivot that nothing undoes: `failed` | why | | |
+//!
+//! What a person decided names the person ([`Event::StepRecorded::by`]).
 //!
 //! ```
 //! use saga::{Action, Answer, Compensation, Decision, Definition, Input, State, Step, advance};
@@ -66,6 +71,6 @@ mod state;
 
 pub use definition::{Compensation, DEFAULT_DEADLINE, Definition, Invalid, Kind, SentBy, Step};
 pub use event::{Event, Outcome, StepState, UnknownState};
-pub use input::{Action, Answer, Input, message_name};
+pub use input::{Action, Answer, Input, Operator, message_name};
 pub use machine::{CAUSE_DEADLINE, Turn, actions, advance, decide};
 pub use state::{Armed, Awaited, CAUSE_FAILED, Decision, Progress, State, Status, awaited, evolve};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::definition::{Definition, Kind, SentBy, Step};
 use crate::event::{Event, Outcome, StepState};
-use crate::input::{Action, Answer, Input};
+use crate::input::{Action, Answer, Input, Operator};
 use crate::state::{Decision, State, Status, awaited, evolve};
 
 /// The cause recorded when a deadline passed.
@@ -94,6 +94,8 @@ impl<'a> Machine<'a> {
             }
             (_, Input::Deadline { step }) => self.deadline(step),
             (_, Input::CancelRequested { reason }) => self.cancel(reason),
+            (_, Input::Resume(operator)) => self.resume(operator),
+            (_, Input::Abandon(operator)) => self.abandon(operator),
         }
     }
 
@@ -137,7 +139,8 @@ impl<'a> Machine<'a> {
                     | StepState::Undoing
                     | StepState::Undone
                     | StepState::Stuck
-                    | StepState::UndoStuck,
+                    | StepState::UndoStuck
+                    | StepState::Abandoned,
                 ),
             ) => {}
         }
@@ -226,7 +229,8 @@ impl<'a> Machine<'a> {
                     | StepState::InDoubt
                     | StepState::Undone
                     | StepState::Stuck
-                    | StepState::UndoStuck,
+                    | StepState::UndoStuck
+                    | StepState::Abandoned,
                 ),
                 _,
             ) => {}
@@ -254,6 +258,68 @@ impl<'a> Machine<'a> {
             }
             Kind::Pivot { undone_by: Some(_) } => self.doubt(reason),
             Kind::Pivot { undone_by: None } | Kind::Retriable => {}
+        }
+    }
+
+    /// Everything that is stuck is sent again, with a deadline of its own.
+    fn resume(&mut self, operator: &Operator) {
+        for step in self.definition.steps() {
+            let state = match self.progress(step) {
+                Some(StepState::Stuck) => StepState::Sent,
+                Some(StepState::UndoStuck) => StepState::Undoing,
+                None
+                | Some(
+                    StepState::Sent
+                    | StepState::Done
+                    | StepState::Refused
+                    | StepState::Failed
+                    | StepState::Expired
+                    | StepState::Cancelled
+                    | StepState::InDoubt
+                    | StepState::Undoing
+                    | StepState::Undone
+                    | StepState::Abandoned,
+                ) => continue,
+            };
+            let deadline_at = Some(self.due(step.deadline));
+            self.decided(step, state, operator, deadline_at);
+        }
+    }
+
+    /// Everything that is stuck counts as answered. A pivot that nothing undoes counts as failed: what it may have done is
+    /// what the person takes over.
+    fn abandon(&mut self, operator: &Operator) {
+        for step in self.definition.steps() {
+            match (self.progress(step), step.kind) {
+                (Some(StepState::Stuck), Kind::Retriable) => {
+                    self.decided(step, StepState::Abandoned, operator, None);
+                    self.done(step);
+                }
+                (Some(StepState::Stuck), Kind::Compensatable | Kind::Pivot { .. }) => {
+                    self.decided(step, StepState::Failed, operator, None);
+                    self.compensate();
+                }
+                (Some(StepState::UndoStuck), _) => {
+                    self.decided(step, StepState::Abandoned, operator, None);
+                    self.undoing_answered(step, StepState::Abandoned, Some(&operator.why));
+                }
+                (
+                    None
+                    | Some(
+                        StepState::Sent
+                        | StepState::Done
+                        | StepState::Refused
+                        | StepState::Failed
+                        | StepState::Expired
+                        | StepState::Cancelled
+                        | StepState::InDoubt
+                        | StepState::Undoing
+                        | StepState::Undone
+                        | StepState::Abandoned,
+                    ),
+                    _,
+                ) => {}
+            }
         }
     }
 
@@ -288,7 +354,14 @@ impl<'a> Machine<'a> {
             None => step.is_triggered(),
             Some(StepState::Sent | StepState::Done | StepState::Expired | StepState::Cancelled | StepState::Stuck) => true,
             Some(StepState::Failed) => compensation.outside_effect,
-            Some(StepState::Refused | StepState::InDoubt | StepState::Undoing | StepState::Undone | StepState::UndoStuck) => false,
+            Some(
+                StepState::Refused
+                | StepState::InDoubt
+                | StepState::Undoing
+                | StepState::Undone
+                | StepState::UndoStuck
+                | StepState::Abandoned,
+            ) => false,
         }
     }
 
@@ -307,6 +380,7 @@ impl<'a> Machine<'a> {
             step: step.name.to_owned(),
             state,
             reason: None,
+            by: None,
             deadline_at: Some(self.due(deadline)),
             recorded_at: self.now,
         });
@@ -317,7 +391,19 @@ impl<'a> Machine<'a> {
             step: step.name.to_owned(),
             state,
             reason: reason.map(ToOwned::to_owned),
+            by: None,
             deadline_at: None,
+            recorded_at: self.now,
+        });
+    }
+
+    fn decided(&mut self, step: &Step, state: StepState, operator: &Operator, deadline_at: Option<i64>) {
+        self.push(Event::StepRecorded {
+            step: step.name.to_owned(),
+            state,
+            reason: Some(operator.why.clone()),
+            by: Some(operator.who.clone()),
+            deadline_at,
             recorded_at: self.now,
         });
     }

@@ -43,7 +43,7 @@ pub enum Status {
     InDoubt,
     /// What was done is being undone.
     Compensating,
-    /// An answer is overdue that nothing can replace; only that answer moves it on.
+    /// An answer is overdue that nothing can replace: only that answer or a person moves it on.
     Stuck,
     /// Nothing is awaited.
     Ended(Outcome),
@@ -99,7 +99,12 @@ pub fn evolve(mut state: State, event: &Event) -> State {
                 StepState::Refused | StepState::Expired | StepState::Cancelled | StepState::InDoubt => state.blame(reason.as_deref()),
                 StepState::Failed => state.blame(Some(CAUSE_FAILED)),
                 StepState::Sent => state.awaited_is_done(),
-                StepState::Done | StepState::Undoing | StepState::Undone | StepState::Stuck | StepState::UndoStuck => {}
+                StepState::Done
+                | StepState::Undoing
+                | StepState::Undone
+                | StepState::Stuck
+                | StepState::UndoStuck
+                | StepState::Abandoned => {}
             }
             state.steps.insert(step.clone(), Progress { state: *recorded, deadline_at: *deadline_at });
         }
@@ -137,7 +142,8 @@ fn awaited_of(step: &crate::Step, progress: Progress) -> Option<Awaited> {
         | StepState::Expired
         | StepState::Cancelled
         | StepState::InDoubt
-        | StepState::Undone => return None,
+        | StepState::Undone
+        | StepState::Abandoned => return None,
     };
     Some(Awaited { step: step.name, command, compensation, deadline_at: progress.deadline_at })
 }
@@ -189,7 +195,8 @@ impl State {
                 | StepState::Undoing
                 | StepState::Undone
                 | StepState::Stuck
-                | StepState::UndoStuck,
+                | StepState::UndoStuck
+                | StepState::Abandoned,
             )
             | None => {}
         }

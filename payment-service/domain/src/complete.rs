@@ -77,9 +77,9 @@ pub fn complete(state: &Payment, effects: &Effects, outcome: &Outcome) -> Result
     let disagreement = || Disagreement { outcome: outcome.clone(), payment: state.clone() };
     match outcome {
         Outcome::Authorized { amount } => match state {
-            Payment::None => Ok(Decision::fact(cause, Event::Authorized { amount: *amount })),
+            Payment::None | Payment::CaptureFailed { amount: None } => Ok(Decision::fact(cause, Event::Authorized { amount: *amount })),
             Payment::Authorized { .. }
-            | Payment::CaptureFailed { .. }
+            | Payment::CaptureFailed { amount: Some(_) }
             | Payment::Captured { .. }
             | Payment::Declined { .. }
             | Payment::Voided { .. }
@@ -130,7 +130,7 @@ pub fn complete(state: &Payment, effects: &Effects, outcome: &Outcome) -> Result
 
 /// The authorisation ended without money: a capture queued behind it ends too, told by an event of its own if another message asked for it.
 fn declined(state: &Payment, effects: &Effects, cause: Cause, event: Event, code: &str) -> Option<Decision> {
-    if *state != Payment::None {
+    if !matches!(state, Payment::None | Payment::CaptureFailed { amount: None }) {
         return None;
     }
     let mut decision = Decision::fact(cause, event);

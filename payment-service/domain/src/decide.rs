@@ -3,7 +3,7 @@ use values::Money;
 use crate::{Cause, Effects, Event, Fact, Payment, Progress, Step};
 
 /// A message about one payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// An order was placed: set its total aside.
     OrderPlaced {
@@ -21,6 +21,16 @@ pub enum Command {
     },
     /// Give everything back (`VoidPayment` or `RefundPayment`: what was done decides which of the two it becomes).
     Void,
+    /// The message that asks for the authorisation died after its last attempt: it must not be made any more.
+    GiveUpAuthorize {
+        /// Stable code of the last failure.
+        code: String,
+    },
+    /// The message that asks for the capture died after its last attempt.
+    GiveUpCapture {
+        /// Stable code of the last failure.
+        code: String,
+    },
 }
 
 /// Whether a message came with something to charge. The card's token itself is sealed and never enters a decision.
@@ -96,6 +106,31 @@ pub fn decide(state: &Payment, effects: &Effects, cause: Cause, command: &Comman
         Command::OrderPlaced { total, card } => order_placed(state, effects, *total, *card),
         Command::Capture { amount, card } => capture(state, effects, cause, *amount, *card),
         Command::Void => Decision { drop: drops(effects), ..Decision::ask([Ask::Void]) },
+        Command::GiveUpAuthorize { code } => {
+            // A capture that overtook its order asked for the authorisation itself.
+            if *state == Payment::None && effects.authorize.is_none() {
+                Decision::fact(cause, failed(Step::Authorize, code))
+            } else {
+                Decision::nothing()
+            }
+        }
+        Command::GiveUpCapture { code } => give_up_capture(state, effects, cause, code),
+    }
+}
+
+/// What a capture that died leaves: an answer that fences it off. An authorisation under way goes on; the void that follows undoes it.
+fn give_up_capture(state: &Payment, effects: &Effects, cause: Cause, code: &str) -> Decision {
+    if effects.capture.is_some() {
+        return Decision::nothing();
+    }
+    match state {
+        Payment::None | Payment::Authorized { .. } => Decision::fact(cause, failed(Step::Capture, code)),
+        Payment::Declined { code, told } if !told.contains(&cause) => Decision::fact(cause, Event::Declined { code: code.clone() }),
+        Payment::Declined { .. }
+        | Payment::CaptureFailed { .. }
+        | Payment::Captured { .. }
+        | Payment::Voided { .. }
+        | Payment::Refunded { .. } => Decision::nothing(),
     }
 }
 

@@ -15,10 +15,10 @@ pub enum Payment {
         /// The amount.
         amount: Money,
     },
-    /// An amount is set aside and the capture died. Only a void can follow.
+    /// The capture died. What was set aside, or still will be by a call under way, stays until the void that follows.
     CaptureFailed {
-        /// The amount set aside.
-        amount: Money,
+        /// The amount set aside, if any.
+        amount: Option<Money>,
     },
     /// There is no authorisation and there will be none.
     Declined {
@@ -62,7 +62,8 @@ impl Payment {
     #[must_use]
     pub const fn open_authorization(&self) -> Option<Money> {
         match self {
-            Self::Authorized { amount } | Self::CaptureFailed { amount } => Some(*amount),
+            Self::Authorized { amount } => Some(*amount),
+            Self::CaptureFailed { amount } => *amount,
             Self::None | Self::Declined { .. } | Self::Captured { .. } | Self::Voided { .. } | Self::Refunded { .. } => None,
         }
     }
@@ -78,10 +79,14 @@ pub fn evolve(state: Payment, fact: &Fact) -> Payment {
             Payment::Captured { authorized: amount, captured: *captured }
         }
         (Payment::Authorized { amount }, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => {
-            Payment::CaptureFailed { amount }
+            Payment::CaptureFailed { amount: Some(amount) }
         }
-        (Payment::None, Event::Declined { code }) => Payment::Declined { code: code.clone(), told: vec![*cause] },
-        (Payment::None, Event::StepFailed { step, code }) if step == Step::Authorize.as_str() => {
+        (Payment::None, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => Payment::CaptureFailed { amount: None },
+        (Payment::CaptureFailed { amount: None }, Event::Authorized { amount }) => Payment::CaptureFailed { amount: Some(*amount) },
+        (Payment::None | Payment::CaptureFailed { amount: None }, Event::Declined { code }) => {
+            Payment::Declined { code: code.clone(), told: vec![*cause] }
+        }
+        (Payment::None | Payment::CaptureFailed { amount: None }, Event::StepFailed { step, code }) if step == Step::Authorize.as_str() => {
             Payment::Declined { code: code.clone(), told: vec![*cause] }
         }
         (Payment::Declined { code, mut told }, Event::Declined { .. }) => {

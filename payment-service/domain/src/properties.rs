@@ -22,6 +22,8 @@ const REFUND: usize = 3;
 enum Happening {
     /// A message is delivered, perhaps again.
     Message(usize),
+    /// A message dies after its last attempt.
+    Dies(usize),
     /// The worker claims the next call, commits, and calls.
     Call,
     /// The answer of the claimed call is recorded.
@@ -41,6 +43,7 @@ enum Happening {
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         6 => (0_usize..4).prop_map(Happening::Message),
+        1 => (PLACED..=CAPTURE).prop_map(Happening::Dies),
         6 => Just(Happening::Call),
         6 => Just(Happening::Record),
         2 => Just(Happening::Lose),
@@ -89,13 +92,25 @@ struct World {
     late: Vec<Outcome>,
     books: Books,
     delivered: Vec<usize>,
+    died: Vec<usize>,
     published_before_void: Option<usize>,
 }
 
 impl World {
     fn new(mood: Mood, card_on_order: Card) -> Self {
         let (state, history, rows, late, books) = (Payment::default(), Vec::new(), Vec::new(), Vec::new(), Books::default());
-        Self { mood, card_on_order, state, history, rows, late, books, delivered: Vec::new(), published_before_void: None }
+        Self {
+            mood,
+            card_on_order,
+            state,
+            history,
+            rows,
+            late,
+            books,
+            delivered: Vec::new(),
+            died: Vec::new(),
+            published_before_void: None,
+        }
     }
 
     fn effects(&self) -> Effects {
@@ -143,6 +158,18 @@ impl World {
         let cause = cause(message);
         let decision = decide(&self.state, &self.effects(), cause, &command);
         self.apply(cause, decision);
+    }
+
+    /// A message that was handled cannot die any more.
+    fn die(&mut self, message: usize) {
+        if self.delivered.contains(&message) {
+            return;
+        }
+        let code = "died".to_owned();
+        let command = if message == PLACED { Command::GiveUpAuthorize { code } } else { Command::GiveUpCapture { code } };
+        self.died.push(message);
+        let decision = decide(&self.state, &self.effects(), cause(message), &command);
+        self.apply(cause(message), decision);
     }
 
     fn provider(&mut self, ask: Ask) -> Outcome {
@@ -202,6 +229,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Message(message) => self.deliver(message),
+            Happening::Dies(message) => self.die(message),
             Happening::Call => drop(self.call()),
             Happening::Record => self.record(),
             Happening::Lose => {
@@ -294,7 +322,7 @@ impl World {
             return;
         }
         let told = self.published(|fact| fact.cause == cause(CAPTURE) && !matches!(fact.event, Event::Authorized { .. }));
-        let expected = usize::from(self.delivered.contains(&CAPTURE));
+        let expected = usize::from(self.delivered.contains(&CAPTURE) || self.died.contains(&CAPTURE));
         assert_eq!(told, expected, "every capture is answered once: {:?}", self.history);
         let taken = if self.books == Books::Captured { AMOUNT.minor() } else { 0 };
         assert_eq!(

@@ -223,6 +223,41 @@ fn a_capture_that_dies_leaves_the_authorization_for_the_void() {
 }
 
 #[test]
+fn a_message_that_died_is_answered_and_fenced_off() {
+    let give_up = Command::GiveUpAuthorize { code: "undecodable".to_owned() };
+    let death = failed(ORDER, Step::Authorize, "undecodable");
+    assert_eq!(decide(&given(&[]), &asked(&[]), ORDER, &give_up), facts(std::slice::from_ref(&death)));
+    let state = given(&[death]);
+    assert_eq!(decide(&state, &asked(&[]), ORDER, &PLACED), nothing(), "also when it is sent again");
+    assert_eq!(decide(&state, &asked(&[]), VOID, &Command::Void), asks(&[Ask::Void]));
+    let overtaken = asked(&[(Step::Authorize, CAPTURE, Progress::Pending), (Step::Capture, CAPTURE, Progress::Pending)]);
+    assert_eq!(decide(&given(&[]), &overtaken, ORDER, &give_up), nothing(), "the capture asked for it already");
+
+    let give_up = Command::GiveUpCapture { code: "undecodable".to_owned() };
+    let death = failed(CAPTURE, Step::Capture, "undecodable");
+    for history in [vec![], vec![authorized()]] {
+        assert_eq!(decide(&given(&history), &asked(&[]), CAPTURE, &give_up), facts(std::slice::from_ref(&death)), "{history:?}");
+        let state = given(&[history, vec![death.clone()]].concat());
+        assert_eq!(decide(&state, &asked(&[]), CAPTURE, &TAKE), nothing());
+        assert_eq!(decide(&state, &asked(&[]), CAPTURE, &give_up), nothing());
+        assert_eq!(decide(&state, &asked(&[]), ORDER, &PLACED), nothing());
+    }
+    assert_eq!(decide(&given(&[declined(ORDER)]), &asked(&[]), CAPTURE, &give_up), facts(&[declined(CAPTURE)]));
+}
+
+#[test]
+fn an_authorization_under_way_when_the_capture_dies_is_booked_for_the_void() {
+    let effects = asked(&[(Step::Authorize, ORDER, Progress::Calling)]);
+    let state = given(&[failed(CAPTURE, Step::Capture, "undecodable")]);
+    assert_eq!(state.open_authorization(), None);
+    assert_eq!(complete(&state, &effects, &Outcome::Authorized { amount: usd(500) }), Ok(facts(&[authorized()])));
+    let state = evolve(state, &authorized());
+    assert_eq!(state.open_authorization(), Some(usd(500)));
+    let state = given(&[failed(CAPTURE, Step::Capture, "undecodable")]);
+    assert_eq!(complete(&state, &effects, &refused()), Ok(facts(&[declined(ORDER)])));
+}
+
+#[test]
 fn the_books_are_double() {
     let entry = |account, minor| Entry { account, amount: usd(minor) };
     assert_eq!(entries(&given(&[]), &authorized().event), [entry(Account::Customer, -500), entry(Account::Authorized, 500)]);
@@ -243,7 +278,8 @@ fn every_state_survives_its_json() {
     let histories = [
         vec![],
         vec![authorized()],
-        vec![authorized(), dead],
+        vec![authorized(), dead.clone()],
+        vec![dead],
         vec![declined(ORDER), declined(CAPTURE)],
         vec![authorized(), captured()],
         vec![voided.clone()],

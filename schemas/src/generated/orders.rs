@@ -140,7 +140,7 @@ pub struct SagaStepRecorded {
     pub order_id: Uuid,
     /// The saga step, by its name in the definition.
     pub step: String,
-    /// The state the step reached: sent, done, refused, failed, expired, cancelled, `in_doubt`, undoing, undone, stuck or `undo_stuck`.
+    /// The state the step reached: sent, done, refused, failed, expired, cancelled, `in_doubt`, undoing, undone, stuck, `undo_stuck` or abandoned.
     pub state: String,
     /// Why, where the state needs a reason; otherwise null.
     #[serde(default)]
@@ -148,6 +148,9 @@ pub struct SagaStepRecorded {
     /// When the awaited step is given up, in microseconds since 1970-01-01T00:00:00Z; null when no deadline is armed.
     #[serde(default)]
     pub deadline_at: Option<i64>,
+    /// The person who decided it, where one resumed or abandoned a stuck saga; otherwise null.
+    #[serde(default)]
+    pub decided_by: Option<String>,
     /// When the state was reached, in microseconds since 1970-01-01T00:00:00Z.
     pub recorded_at: i64,
 }

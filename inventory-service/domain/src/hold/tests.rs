@@ -108,8 +108,23 @@ fn a_refused_command_changes_nothing() {
 }
 
 #[test]
+fn a_create_that_died_is_answered_and_fenced_off() {
+    let given_up = Command::GiveUp { code: "undecodable".to_owned() };
+    let failed = Event::StepFailed { step: super::CREATE.to_owned(), code: "undecodable".to_owned() };
+    assert_eq!(when(&[], &given_up), Ok(vec![failed.clone()]));
+    assert_eq!(when(std::slice::from_ref(&failed), &create(100, 100)), Ok(vec![]), "also when it is sent again");
+    assert_eq!(when(std::slice::from_ref(&failed), &given_up), Ok(vec![]));
+    assert_eq!(when(&[failed], &Command::Release), Ok(vec![nothing_released()]), "a release sent before the failure was known is answered");
+    for history in [vec![reserved()], vec![rejected()], vec![reserved(), Event::Committed], vec![nothing_released()]] {
+        assert_eq!(when(&history, &given_up), Ok(vec![]), "{history:?}");
+    }
+}
+
+#[test]
 fn every_state_survives_its_json() {
-    for history in [vec![], vec![reserved()], vec![rejected()], vec![reserved(), Event::Committed], vec![nothing_released()]] {
+    let failed = Event::StepFailed { step: super::CREATE.to_owned(), code: String::new() };
+    for history in [vec![], vec![reserved()], vec![rejected()], vec![reserved(), Event::Committed], vec![nothing_released()], vec![failed]]
+    {
         let state = given(&history);
         let json = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<Hold>(&json).unwrap(), state, "{json}");

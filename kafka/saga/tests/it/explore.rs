@@ -76,7 +76,10 @@ fn check_sends(definition: &Definition, before: &State, events: &[Event], action
         let Action::Send { step, command, compensation } = action else { continue };
         assert!(awaited(definition, &after).iter().any(|a| a.step == *step && a.command == *command && a.compensation == *compensation));
         let progress = before.progress(step).map(|progress| progress.state);
-        if *compensation {
+        if before.status() == Status::Stuck && matches!(progress, Some(StepState::Stuck | StepState::UndoStuck)) {
+            // A person resumed it: the same message once more.
+            assert_eq!(*compensation, progress == Some(StepState::UndoStuck));
+        } else if *compensation {
             assert!(!matches!(progress, Some(StepState::Undoing | StepState::Undone | StepState::UndoStuck | StepState::Refused)));
         } else {
             assert_eq!(progress, None, "{step} sent twice");
@@ -115,7 +118,20 @@ fn check_state(definition: &Definition, state: &State) {
             assert!(!waiting.is_empty() && waiting.iter().all(|awaited| awaited.compensation));
             assert!(armed.is_some() && matches!(state.decision(definition), Some(Decision::Cancelled { .. })));
         }
-        Status::Stuck => assert!(waiting.iter().any(|awaited| awaited.deadline_at.is_none()), "{state:?}"),
+        Status::Stuck => {
+            assert!(waiting.iter().any(|awaited| awaited.deadline_at.is_none()), "{state:?}");
+            // A person can always move it on, either way, and abandoning never leaves it stuck on the same step.
+            let resumed = apply(definition, state, &Input::resume("ann", "mended"));
+            assert_ne!(resumed.status(), Status::Stuck, "{state:?}");
+            assert_eq!(resumed.decision(definition), state.decision(definition));
+            assert_eq!(awaited(definition, &resumed).len(), waiting.len());
+            assert_ne!(apply(definition, state, &Input::abandon("ann", "by hand")).status(), Status::Stuck, "{state:?}");
+        }
+    }
+    if state.status() != Status::Stuck {
+        for input in [Input::resume("ann", "mended"), Input::abandon("ann", "by hand")] {
+            assert_eq!(&apply(definition, state, &input), state, "only what is stuck is a person's to decide");
+        }
     }
     // Once the pivot is passed nothing is undone, and the pivot is never undone by its own compensation.
     if state.decision(definition) == Some(Decision::Confirmed) {

@@ -278,3 +278,59 @@ fn a_parallel_step_without_compensation_can_turn_the_saga_back_and_in_doubt() {
             &[cancelled("low"), Action::send_compensation("reserve", "Unreserve")],
         );
 }
+
+#[test]
+fn a_stuck_step_is_resumed_by_a_person_with_the_same_message_and_a_new_deadline() {
+    let stuck = [Input::Start, done("hold"), done("capture"), Input::deadline("commit")];
+    let path = Path::given(parallel(), &stuck).when(&Input::resume("ann", "mended"), &["commit sent mended by ann"], &[commit()]);
+    assert_eq!((path.state.status(), path.state.armed().map(|armed| armed.step)), (Status::Running, Some("commit")));
+    path.when(&Input::deadline("commit"), &["commit stuck deadline"], &[])
+        .when(&Input::resume("bob", "again"), &["commit sent again by bob"], &[commit()])
+        .when(&done("commit"), &["ended confirmed"], &[]);
+}
+
+#[test]
+fn stuck_compensations_are_resumed_together() {
+    let stuck = [Input::Start, Input::cancel("asked"), Input::deadline("authorize")];
+    Path::given(parallel(), &stuck)
+        .when(&Input::resume("ann", "mended"), &["hold undoing mended by ann", "authorize undoing mended by ann"], &[release(), void()])
+        .when(&Input::undone("hold"), &["hold undone"], &[])
+        .when(&Input::undone("authorize"), &["authorize undone", "ended cancelled"], &[]);
+}
+
+#[test]
+fn an_abandoned_step_after_the_pivot_counts_as_done() {
+    let stuck = [Input::Start, done("hold"), done("capture"), Input::deadline("commit")];
+    Path::given(parallel(), &stuck)
+        .when(&Input::abandon("ann", "shipped by hand"), &["commit abandoned shipped by hand by ann", "ended confirmed"], &[])
+        .ignores(&done("commit"));
+}
+
+#[test]
+fn an_abandoned_compensation_counts_as_undone_and_in_doubt_the_rest_is_undone_after_it() {
+    let stuck = [Input::Start, done("hold"), Input::cancel("asked"), Input::deadline("authorize")];
+    let path = Path::given(parallel(), &stuck).when(
+        &Input::abandon("ann", "paid back by hand"),
+        &["authorize abandoned paid back by hand by ann", "capture abandoned paid back by hand", "hold undoing"],
+        &[cancelled("asked"), release()],
+    );
+    path.ignores(&Input::undone("authorize")).when(&Input::undone("hold"), &["hold undone", "ended cancelled"], &[]);
+    let both = [Input::Start, Input::cancel("asked"), Input::deadline("authorize")];
+    Path::given(parallel(), &both).when(
+        &Input::abandon("ann", "by hand"),
+        &["hold abandoned by hand by ann", "authorize abandoned by hand by ann", "ended cancelled"],
+        &[],
+    );
+}
+
+#[test]
+fn an_abandoned_pivot_that_nothing_undoes_counts_as_failed() {
+    let stuck = [Input::Start, done("seat"), done("check"), done("room"), Input::deadline("charge")];
+    Path::given(linear(), &stuck)
+        .when(
+            &Input::abandon("ann", "no trace of it"),
+            &["charge failed no trace of it by ann", "seat undoing", "room undoing"],
+            &[cancelled("failed"), Action::send_compensation("seat", "CancelSeat"), Action::send_compensation("room", "CancelRoom")],
+        )
+        .ignores(&done("charge"));
+}

@@ -25,9 +25,15 @@ fn any_event() -> impl Strategy<Value = Event> {
             deadline_at,
             started_at,
         }),
-        (step, any_state(), proptest::option::of("[a-z]{0,5}"), any::<Option<i64>>(), any::<i64>()).prop_map(
-            |(step, state, reason, deadline_at, recorded_at)| Event::StepRecorded { step, state, reason, deadline_at, recorded_at }
-        ),
+        (step, any_state(), proptest::option::of("[a-z]{0,5}"), proptest::option::of("[a-z]{0,5}"), any::<Option<i64>>(), any::<i64>())
+            .prop_map(|(step, state, reason, by, deadline_at, recorded_at)| Event::StepRecorded {
+                step,
+                state,
+                reason,
+                by,
+                deadline_at,
+                recorded_at
+            }),
         (any::<bool>(), any::<i64>()).prop_map(|(confirmed, ended_at)| Event::Ended {
             outcome: if confirmed { Outcome::Confirmed } else { Outcome::Cancelled },
             ended_at,

@@ -54,7 +54,7 @@ pub(crate) fn wide() -> Definition {
 
 /// Every input that an instance of `definition` can meet.
 pub(crate) fn inputs(definition: &Definition) -> Vec<Input> {
-    let mut inputs = vec![Input::Start, Input::cancel("asked")];
+    let mut inputs = vec![Input::Start, Input::cancel("asked"), Input::resume("ann", "mended"), Input::abandon("ann", "by hand")];
     for step in definition.steps() {
         inputs.push(Input::reply(step.name, Answer::Done));
         inputs.push(Input::reply(step.name, Answer::refused(format!("{}_refused", step.name))));
@@ -70,7 +70,12 @@ pub(crate) fn inputs(definition: &Definition) -> Vec<Input> {
 pub(crate) fn at(input: &Input) -> i64 {
     match input {
         Input::Deadline { .. } => LATE,
-        Input::Start | Input::Reply { .. } | Input::Undone { .. } | Input::CancelRequested { .. } => 0,
+        Input::Start
+        | Input::Reply { .. }
+        | Input::Undone { .. }
+        | Input::CancelRequested { .. }
+        | Input::Resume(_)
+        | Input::Abandon(_) => 0,
     }
 }
 
@@ -111,9 +116,10 @@ impl Path {
 fn brief(event: &Event) -> String {
     match event {
         Event::Started { step, .. } => format!("started {step}"),
-        Event::StepRecorded { step, state, reason, deadline_at, .. } => {
+        Event::StepRecorded { step, state, reason, by, deadline_at, .. } => {
             assert_eq!(deadline_at.is_some(), matches!(state, StepState::Sent | StepState::Undoing), "{event:?}");
-            reason.iter().fold(format!("{step} {state}"), |text, reason| format!("{text} {reason}"))
+            let by = by.iter().map(|by| format!("by {by}"));
+            reason.iter().cloned().chain(by).fold(format!("{step} {state}"), |text, more| format!("{text} {more}"))
         }
         Event::Ended { outcome, .. } => format!("ended {outcome}"),
     }

@@ -15,6 +15,8 @@ enum Hold {
     Rejected,
     Committed,
     Released,
+    /// The create died: the fence of a step given up.
+    Failed,
 }
 
 /// The payment as its service sees it; `Failed` is the fence of a step given up.
@@ -52,6 +54,7 @@ struct World {
     from_payments: VecDeque<Input>,
     cancels: u8,
     deadlines: u8,
+    resumes: u8,
 }
 
 fn done(step: &str) -> Input {
@@ -74,6 +77,7 @@ impl World {
             from_payments: VecDeque::new(),
             cancels: 1,
             deadlines: 2,
+            resumes: 1,
         };
         empty.orders(definition, &Input::Start)
     }
@@ -104,6 +108,9 @@ impl World {
         if let Some(armed) = self.saga.armed().filter(|_| self.deadlines > 0) {
             worlds.push(Self { deadlines: self.deadlines - 1, ..self.clone() }.orders(definition, &Input::deadline(armed.step)));
         }
+        if self.saga.status() == Status::Stuck && self.resumes > 0 {
+            worlds.push(Self { resumes: self.resumes - 1, ..self.clone() }.orders(definition, &Input::resume("ann", "mended")));
+        }
         for from_inventory in [true, false] {
             let mut next = self.clone();
             let channel = if from_inventory { &mut next.from_inventory } else { &mut next.from_payments };
@@ -128,13 +135,17 @@ impl World {
             ("CreateInventoryHold", Hold::None) => vec![
                 to(Hold::Held, &[done(HOLD)]),
                 to(Hold::Rejected, &[Input::reply(HOLD, Answer::refused("out_of_stock"))]),
-                to(Hold::Released, &[Input::reply(HOLD, Answer::failed("gave_up"))]),
+                to(Hold::Failed, &[Input::reply(HOLD, Answer::failed("gave_up"))]),
             ],
             // Undo wins: a create that comes after its release does nothing.
             ("CreateInventoryHold", hold) => vec![to(hold, &[])],
             ("CommitInventoryHold", Hold::Held) => vec![to(Hold::Committed, &[done(COMMIT)])],
-            ("ReleaseInventoryHold", Hold::None | Hold::Held | Hold::Rejected | Hold::Released) => {
+            ("ReleaseInventoryHold", Hold::None | Hold::Held | Hold::Rejected | Hold::Failed) => {
                 vec![to(Hold::Released, &[Input::undone(HOLD)])]
+            }
+            // Sent again by a person who resumed the saga: it was answered the first time.
+            ("CommitInventoryHold", Hold::Committed) | ("ReleaseInventoryHold", Hold::Released) if self.resumes == 0 => {
+                vec![to(self.hold, &[])]
             }
             (command, hold) => panic!("{command} for a hold that is {hold:?} in {self:?}"),
         }
@@ -173,6 +184,9 @@ impl World {
                 to(&rest, Payment::Failed, Money::Authorized, &failed(CAPTURE)),
             ]),
             (Some("CapturePayment"), payment) => worlds.push(to(&rest, payment, self.money, &[])),
+            (Some("VoidPayment"), Payment::Voided | Payment::Refunded) if self.resumes == 0 => {
+                worlds.push(to(&rest, self.payment, self.money, &[]))
+            }
             (Some("VoidPayment"), Payment::Captured) => worlds.push(to(&rest, Payment::Refunded, Money::Free, &[Input::undone(AUTHORIZE)])),
             (Some("VoidPayment"), Payment::Declined) => worlds.push(to(&rest, Payment::Declined, Money::Free, &[Input::undone(AUTHORIZE)])),
             (Some("VoidPayment"), Payment::None | Payment::Authorized | Payment::Failed) => {
@@ -209,7 +223,7 @@ impl World {
             Outcome::Confirmed => assert_eq!((order, self.hold, self.money), (Order::Confirmed, Hold::Committed, Money::Taken)),
             Outcome::Cancelled => {
                 assert!(matches!(order, Order::Cancelled { .. }));
-                assert!(matches!(self.hold, Hold::Released | Hold::Rejected) && self.money == Money::Free, "{self:?}");
+                assert!(matches!(self.hold, Hold::Released | Hold::Rejected | Hold::Failed) && self.money == Money::Free, "{self:?}");
             }
         }
     }
