@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka::{Failure, Needs, Unit};
 use order_domain::{AUTHORIZE, CAPTURE, COMMIT, HOLD, Order, PricedLine};
-use saga::{Action, Decision, Definition, Input, State, Status, Turn, awaited, message_name};
+use saga::{Action, Decision, Definition, Event, Input, State, Status, StepState, Turn, awaited, message_name};
 use schemas::{inventory, payments};
 use uuid::Uuid;
 use values::OrderId;
@@ -95,7 +95,7 @@ impl OrderSaga {
         if before.armed() != turn.state.armed() {
             unit.deadline(&stream, turn.state.armed().map(|armed| (armed.step, armed.at)));
         }
-        self.project(unit, id, &before, &turn.state);
+        self.project(unit, id, &before, &turn);
         Ok(())
     }
 
@@ -109,7 +109,8 @@ impl OrderSaga {
         }
     }
 
-    fn project(&self, unit: &mut Unit<Rows>, id: OrderId, before: &State, after: &State) {
+    fn project(&self, unit: &mut Unit<Rows>, id: OrderId, before: &State, turn: &Turn) {
+        let after = &turn.state;
         let status = match after.status() {
             Status::Stuck => SagaStatus::Stuck,
             Status::Ended(_) => SagaStatus::Ended,
@@ -118,13 +119,22 @@ impl OrderSaga {
         let step =
             awaited(&self.definition, after).into_iter().chain(awaited(&self.definition, before)).next().map_or(HOLD, |next| next.step);
         if status == SagaStatus::Stuck && before.status() != Status::Stuck {
-            tracing::error!(order.id = %id, step, cause = after.cause().unwrap_or_default(), "saga is stuck: only a late answer moves it on");
+            tracing::error!(order.id = %id, step, cause = after.cause().unwrap_or_default(), "saga is stuck: a late answer moves it on, or a person (ops saga)");
         }
-        unit.work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned) });
+        let stuck_reason = turn.events.iter().rev().find_map(stuck_reason);
+        unit.work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned), stuck_reason });
         if status == SagaStatus::Ended {
             let at = unit.now();
             unit.work.order(id).ended_at = Some(at);
         }
+    }
+}
+
+/// Why the event left its saga stuck, if it did.
+fn stuck_reason(event: &Event) -> Option<String> {
+    match event {
+        Event::StepRecorded { state: StepState::Stuck | StepState::UndoStuck, reason, .. } => reason.clone(),
+        Event::StepRecorded { .. } | Event::Started { .. } | Event::Ended { .. } => None,
     }
 }
 

@@ -45,11 +45,12 @@ pub fn saga_record(id: OrderId, event: &saga::Event) -> SagaRecord {
             deadline_at,
             started_at,
         }),
-        saga::Event::StepRecorded { step, state, reason, deadline_at, recorded_at } => SagaRecord::Step(orders::SagaStepRecorded {
+        saga::Event::StepRecorded { step, state, reason, by, deadline_at, recorded_at } => SagaRecord::Step(orders::SagaStepRecorded {
             order_id,
             step,
             state: state.as_str().to_owned(),
             reason,
+            decided_by: by,
             deadline_at,
             recorded_at,
         }),
@@ -76,6 +77,7 @@ pub fn saga_event(record: &SagaRecord) -> Result<saga::Event, Error> {
             state: step.state.parse::<StepState>().map_err(wrong("state"))?,
             step: step.step,
             reason: step.reason,
+            by: step.decided_by,
             deadline_at: step.deadline_at,
             recorded_at: step.recorded_at,
         },
@@ -211,15 +213,22 @@ mod tests {
             (step, any::<i32>(), step, any::<i64>(), any::<i64>()).prop_map(|(definition, version, step, deadline_at, started_at)| {
                 saga::Event::Started { definition, shape_version: version.unsigned_abs() >> 1, step, deadline_at, started_at }
             }),
-            (step, select(StepState::ALL.to_vec()), proptest::option::of("[a-z_]{1,12}"), any::<Option<i64>>(), any::<i64>()).prop_map(
-                |(step, state, reason, deadline_at, recorded_at)| saga::Event::StepRecorded {
+            (
+                step,
+                select(StepState::ALL.to_vec()),
+                proptest::option::of("[a-z_]{1,12}"),
+                proptest::option::of("[a-z_]{1,12}"),
+                any::<Option<i64>>(),
+                any::<i64>()
+            )
+                .prop_map(|(step, state, reason, by, deadline_at, recorded_at)| saga::Event::StepRecorded {
                     step,
                     state,
                     reason,
+                    by,
                     deadline_at,
                     recorded_at
-                }
-            ),
+                }),
             (select(vec![Outcome::Confirmed, Outcome::Cancelled]), any::<i64>())
                 .prop_map(|(outcome, ended_at)| saga::Event::Ended { outcome, ended_at }),
         ]

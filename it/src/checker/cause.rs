@@ -10,8 +10,8 @@ use super::story::{Story, stories, stuck};
 use super::world::{Record, World};
 
 /// Cause before effect: every `causation-id` is a message on a topic, written earlier where one source wrote both, or else
-/// a client's request or a deadline, whose marks its records bear; no chain of causes is a circle. Every command is sent
-/// once and has exactly one effect that names it as the cause, or its participant's stream shows that it was undone
+/// a client's request, a deadline or a person's decision, whose marks its records bear; no chain of causes is a circle. Every
+/// command is sent once, and again with the same id only when a person resumed its saga, and has exactly one effect that names it as the cause, or its participant's stream shows that it was undone
 /// first, and nothing happens after the undo.
 #[must_use]
 pub fn i10(world: &World) -> Finding {
@@ -43,18 +43,19 @@ pub fn i10(world: &World) -> Finding {
     circles(&mut finding, world, &messages);
     let stuck = stuck(world);
     for (order, story) in &stories(world) {
-        commands(&mut finding, *order, story, stuck.contains(order));
+        commands(&mut finding, *order, story, stuck.contains(order) || abandoned(story));
         undo_wins(&mut finding, *order, story);
     }
     finding
 }
 
-/// Records whose cause is no message: they must be of one request of a client, or of a deadline.
+/// Records whose cause is no message: they must be of one request of a client, of a deadline, or of what a person decided about a stuck saga.
 fn from_outside(finding: &mut Finding, cause: Uuid, records: &[&Record]) {
     let placement = records.iter().any(|record| matches!(record.body, Body::OrderPlaced(_)));
     let undo = records.iter().any(|record| {
         matches!(&record.body, Body::SagaStepRecorded { reason: Some(reason), .. } | Body::OrderCancelled { reason, .. }
             if matches!(reason.as_ref(), "cancelled_by_customer" | "deadline"))
+            || matches!(&record.body, Body::SagaStepRecorded { decided_by: Some(_), .. })
     });
     for record in records {
         let one_story = records.iter().all(|other| other.body.order() == record.body.order());
@@ -149,13 +150,22 @@ fn asks(command: &Body) -> Option<Asks> {
     Some(asks)
 }
 
+/// A person took over what its participant left open.
+fn abandoned(story: &Story<'_>) -> bool {
+    story.records.iter().any(|record| matches!(&record.body, Body::SagaStepRecorded { state, .. } if state.as_ref() == "abandoned"))
+}
+
 fn commands(finding: &mut Finding, order: Uuid, story: &Story<'_>, stuck: bool) {
+    let resumed = story.records.iter().any(|record| matches!(&record.body, Body::SagaStepRecorded { decided_by: Some(_), .. }));
     let mut sent: HashMap<&str, &Record> = HashMap::new();
     for command in story.records.iter().filter(|record| record.topic.carries_commands()) {
         let Some(id) = command.headers.id else { continue };
         let ids = || [id.to_string(), order.to_string()];
         let name = command.body.kind().map_or("command", |(name, _)| name);
         let first = *sent.entry(name).or_insert(command);
+        if resumed && first.headers.id == Some(id) && !std::ptr::eq(first, *command) {
+            continue;
+        }
         finding.check(std::ptr::eq(first, *command), ids, || format!("{name} was sent twice, also as {}", first.id()));
         let Some(asks) = asks(&command.body) else { continue };
         let effects = story.records.iter().filter(|event| event.headers.cause == Some(id) && (asks.effect)(&event.body)).count();

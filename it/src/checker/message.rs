@@ -76,6 +76,8 @@ pub enum Body {
         step: Box<str>,
         state: Box<str>,
         reason: Option<Box<str>>,
+        /// The person who decided it; records of version 1 have no such field.
+        decided_by: Option<Box<str>>,
     },
     SagaEnded {
         order: Uuid,
@@ -198,6 +200,7 @@ impl Body {
                 step: at.text("step")?,
                 state: at.text("state")?,
                 reason: at.optional_text("reason")?,
+                decided_by: at.optional_text("decided_by").unwrap_or_default(),
             },
             "orders.SagaEnded" => Self::SagaEnded { order: order()?, outcome: at.text("outcome")? },
             "inventory.CreateInventoryHold" => Self::CreateInventoryHold { order: order()?, lines: at.units("lines")? },

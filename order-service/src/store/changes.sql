@@ -14,9 +14,12 @@ WITH placed AS (
     WHERE o.id = c.id
     RETURNING 1
 ), steered AS (
-    INSERT INTO sagas (order_id, status, step, cause)
-    SELECT order_id, status, step, cause FROM unnest($12::uuid[], $13::text[], $14::text[], $15::text[]) AS s (order_id, status, step, cause)
+    INSERT INTO sagas AS s (order_id, status, step, cause, stuck_reason, stuck_at)
+    SELECT order_id, status, step, cause, stuck_reason, CASE WHEN status = 'stuck' THEN now() END
+    FROM unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[]) AS n (order_id, status, step, cause, stuck_reason)
     ON CONFLICT (order_id)
-    DO UPDATE SET status = excluded.status, step = excluded.step, cause = excluded.cause, updated_at = excluded.updated_at
+    DO UPDATE SET status = excluded.status, step = excluded.step, cause = excluded.cause, updated_at = excluded.updated_at,
+                  stuck_reason = CASE WHEN excluded.status = 'stuck' THEN coalesce(excluded.stuck_reason, s.stuck_reason) END,
+                  stuck_at = CASE WHEN excluded.status = 'stuck' THEN coalesce(s.stuck_at, excluded.stuck_at) END
 )
 SELECT count(*) FROM changed

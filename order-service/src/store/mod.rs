@@ -67,6 +67,8 @@ pub struct SagaChange {
     pub step: &'static str,
     /// Why it turned back, if it did.
     pub cause: Option<String>,
+    /// Why it is stuck, if this change made it so.
+    pub stuck_reason: Option<String>,
 }
 
 /// The status of a saga, as stored.
@@ -173,6 +175,7 @@ async fn store_changes(db: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::E
         .bind(sagas.values().map(|saga| saga.status.as_str()).collect::<Vec<_>>())
         .bind(sagas.values().map(|saga| saga.step).collect::<Vec<_>>())
         .bind(sagas.values().map(|saga| saga.cause.as_deref()).collect::<Vec<_>>())
+        .bind(sagas.values().map(|saga| saga.stuck_reason.as_deref()).collect::<Vec<_>>())
         .fetch_one(db)
         .await?;
     if usize::try_from(changed) == Ok(orders.len()) {

@@ -641,7 +641,7 @@ impl Builder {
 }
 
 fn step(order: Uuid, step: &str, state: &str, reason: Option<&str>) -> Body {
-    Body::SagaStepRecorded { order, step: step.into(), state: state.into(), reason: reason.map(Into::into) }
+    Body::SagaStepRecorded { order, step: step.into(), state: state.into(), reason: reason.map(Into::into), decided_by: None }
 }
 
 fn cancelled(order: Uuid, reason: &str) -> Body {
