@@ -55,6 +55,12 @@ pub enum Error {
     },
 }
 
+/// A variable that is no key of the configuration, for harm on purpose.
+#[cfg(debug_assertions)]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    Env::var(name)
+}
+
 /// Names the environment variable that points at the optional file.
 const FILE: &str = "CONFIG_FILE";
 

@@ -12,6 +12,7 @@ mod deadlines;
 pub mod effects;
 pub mod failure;
 pub mod group_commit;
+pub mod harm;
 pub mod message;
 pub mod ops;
 pub mod registry;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::bridge::Bridge;
 use crate::codec::Codec;
 use crate::config::Config;
+use crate::harm::{self, Sabotage};
 use crate::registry::{self, Registry};
 use crate::service::{Service, anyhow_lite};
 use crate::store::Units;
@@ -47,6 +48,8 @@ pub struct Context {
 pub fn main<S: Service>(service: S, defaults: &str) -> anyhow_lite::Result<()> {
     let config = Config::read(&format!("{}\n{defaults}", include_str!("../config.default.toml")))?;
     log(&config);
+    #[cfg(debug_assertions)]
+    crate::harm::install_from_environment()?;
     let command = std::env::args().nth(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = match command.as_deref() {
@@ -114,7 +117,9 @@ fn tiers(config: &Config) -> anyhow_lite::Result<retry::Tiers> {
 ///
 /// Source: SPIKE, "index plans"; the time limits are PROTOCOLS L3's.
 pub fn connect_options(url: &str, name: &str) -> Result<PgConnectOptions, sqlx::Error> {
-    Ok(PgConnectOptions::from_str(url)?.application_name(name).options([
+    let options = PgConnectOptions::from_str(url)?.application_name(name);
+    let options = if harm::sabotaged(Sabotage::AsynchronousCommit) { options.options([("synchronous_commit", "off")]) } else { options };
+    Ok(options.options([
         // A batch's arrays make the planner think each time anew, for longer than the statement takes.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),

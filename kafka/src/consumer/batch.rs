@@ -11,6 +11,7 @@ use super::chain::{self, Last, Verdict};
 use super::source::Fetched;
 use crate::codec::Codec;
 use crate::failure::{Class, Failure};
+use crate::harm;
 use crate::message::MessageId;
 use crate::route::{Found, Meta, Route, Routes};
 use crate::store::Units;
@@ -147,6 +148,7 @@ pub(super) async fn attempt<W: Work>(units: &Units, group: &str, plan: &Plan<'_,
         tx.rollback().await?;
         return Ok(Outcome::Fenced);
     }
+    harm::point_async("C2.claimed").await;
     let mut needs = Needs::default();
     for ready in &plan.ready {
         (ready.route.ask)(ready.body.as_ref(), &mut needs);
@@ -164,6 +166,10 @@ pub(super) async fn attempt<W: Work>(units: &Units, group: &str, plan: &Plan<'_,
             return Ok(Outcome::Failed(ready.index, failure));
         }
     }
+    if harm::point_async("C2.decided").await {
+        return Err(sqlx::Error::Protocol("the write fails on purpose".to_owned()));
+    }
     units.store(&mut tx, &mut unit).await?;
+    harm::point_async("C2.written").await;
     Ok(Outcome::Written(tx, Box::new(unit)))
 }

@@ -15,6 +15,7 @@ use super::batch::{self, Held, Offer, Outcome};
 use super::chain::Last;
 use super::source::{self, Event, Fetched, Settings, Wishes, lock};
 use crate::failure::Failure;
+use crate::harm;
 use crate::route::Routes;
 use crate::store::{Retry, Units, retry_of};
 use crate::unit::Work;
@@ -271,12 +272,16 @@ impl<W: Work> Engine<W> {
         if plan.moves.is_empty() {
             return;
         }
+        harm::point_async("C2.planned").await;
         let started = Instant::now();
         let (moves, repeats) = (plan.moves.clone(), plan.repeats);
         match batch::attempt(&self.units, &self.config.group, &plan).await {
             Ok(Outcome::Written(tx, unit)) => {
                 drop(plan);
-                if let Err(error) = tx.commit().await {
+                let committed = tx.commit().await;
+                let lost = harm::point_async("C4.lost").await;
+                let committed = if lost { Err(sqlx::Error::Protocol("the answer is lost on purpose".to_owned())) } else { committed };
+                if let Err(error) = committed {
                     tracing::warn!(error = %error, "the outcome of a commit is not known");
                     self.unsettled = Some(moves);
                     return self.wait();
@@ -301,6 +306,7 @@ impl<W: Work> Engine<W> {
             }
             Err(error) => {
                 drop(plan);
+                harm::point_async("C3.refused").await;
                 self.failed(&error, records.first());
             }
         }
@@ -396,7 +402,9 @@ impl<W: Work> Engine<W> {
     }
 
     async fn settle(&mut self, moves: Vec<Move>) {
-        match assignment::settle(&self.units.pool, &self.config.group, &moves).await {
+        let settled = assignment::settle(&self.units.pool, &self.config.group, &moves).await;
+        harm::point_async("C4.settled").await;
+        match settled {
             Ok(Settled::Committed) => {
                 self.advanced(&moves);
                 self.units.relay.notify_one();

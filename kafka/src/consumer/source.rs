@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use super::TopicPartition;
 use super::assignment::{self, Taken};
 use super::chain::Link;
+use crate::harm::{self, Sabotage};
 use crate::message::{MessageId, header};
 
 /// Records handed over in one piece at most.
@@ -130,7 +131,16 @@ impl Context {
         let partitions: Vec<TopicPartition> =
             tpl.elements().iter().map(|e| TopicPartition { topic: e.topic().to_owned(), partition: e.partition() }).collect();
         tracing::info!(group = %self.settings.group, instance = %self.settings.instance, partitions = partitions.len(), "assigned");
-        let taken = if partitions.is_empty() { Vec::new() } else { self.take(&partitions) };
+        let mut taken = if partitions.is_empty() { Vec::new() } else { self.take(&partitions) };
+        harm::point("C0.taken");
+        if harm::sabotaged(Sabotage::KafkaOffsets) {
+            let committed = consumer.committed_offsets(tpl.clone(), Duration::from_secs(10))?;
+            for part in &mut taken {
+                let found = committed.find_partition(&part.at.topic, part.at.partition).map(|found| found.offset());
+                part.next_offset = if let Some(Offset::Offset(offset)) = found { offset } else { 0 };
+                part.last_hash = None;
+            }
+        }
         let mut list = TopicPartitionList::new();
         let mut expect = lock(&self.expect);
         expect.clear();
@@ -230,6 +240,9 @@ fn connect(settings: &Arc<Settings>, pool: &PgPool, runtime: &Handle, events: &m
         .set("check.crcs", "true")
         .set("queued.max.messages.kbytes", "16384")
         .set("statistics.interval.ms", "1000");
+    if harm::sabotaged(Sabotage::ResetLatest) {
+        config.set("auto.offset.reset", "latest");
+    }
     for (name, value) in &settings.options {
         config.set(name, value);
     }
@@ -285,6 +298,9 @@ impl Poller<'_> {
             && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
         {
             tracing::debug!(error = %error, "commit for lag tools");
+        }
+        if list.count() > 0 {
+            harm::point("C5.noted");
         }
     }
 
@@ -349,7 +365,10 @@ impl Poller<'_> {
         let context = self.consumer.context();
         if !self.waiting.is_empty() {
             match context.events.try_reserve() {
-                Ok(slot) => slot.send(Event::Records(std::mem::take(&mut self.waiting))),
+                Ok(slot) => {
+                    slot.send(Event::Records(std::mem::take(&mut self.waiting)));
+                    harm::point("C1.handed_over");
+                }
                 Err(_full) => return,
             }
         }

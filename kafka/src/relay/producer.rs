@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 
 use super::position::Position;
 use super::{Error, record};
+use crate::harm::{self, Sabotage};
 
 /// Producers of a relay. The second one hides the broker's completion of the first one's transaction (`WriteTxnMarkers`),
 /// during which the same id is told `CONCURRENT_TRANSACTIONS` and waits 20 ms. Source: PROTOCOLS 0, finding 6.
@@ -191,7 +192,12 @@ impl Pair {
         let mut producers = Vec::with_capacity(PRODUCERS);
         for number in 0..PRODUCERS {
             // No pod name and no incarnation in the id, or zombies would not be fenced. Source: PROTOCOLS 1.3 (L1).
-            let config = settings(client, &format!("{service}.relay.{number}"));
+            let id = if harm::sabotaged(Sabotage::RandomTransactionalId) {
+                format!("{service}.relay.{number}.{}", uuid::Uuid::now_v7())
+            } else {
+                format!("{service}.relay.{number}")
+            };
+            let config = settings(client, &id);
             let producer: BaseProducer<Reports> =
                 config.create_with_context(Reports::default()).map_err(|error| Fault::Doubt(format!("make a producer: {error}")))?;
             producers.push(producer);
@@ -230,10 +236,20 @@ impl Pair {
         let watch = Watch { producer, errors: producer.context().count() };
         producer.begin_transaction().map_err(|error| watch.fault("begin_transaction", &error))?;
         fill(&Sender { producer, service: &self.service })?;
+        harm::point("L4.sent");
         watch.acknowledged()?;
+        if harm::point("L5.acknowledged") {
+            return Err(Fault::Doubt("the commit fails on purpose".to_owned()));
+        }
         let started = Instant::now();
         producer.commit_transaction(COMMIT_LIMIT).map_err(|error| watch.fault("commit_transaction", &error))?;
         let took = started.elapsed();
+        if harm::point("L5.committed") {
+            return Err(Fault::Doubt("the commit is doubted on purpose".to_owned()));
+        }
+        if harm::sabotaged(Sabotage::NoDoubtRule) {
+            return Ok(took);
+        }
         if took >= DOUBT_AFTER {
             return Err(Fault::Doubt(format!("the commit took {} ms", took.as_millis())));
         }
@@ -294,7 +310,7 @@ impl Watch<'_> {
     }
 
     fn quiet(&self) -> Result<(), Fault> {
-        if self.producer.context().count() == self.errors {
+        if self.producer.context().count() == self.errors || (harm::sabotaged(Sabotage::NoDoubtRule) && self.fatal().is_none()) {
             return Ok(());
         }
         Err(self.fatal().unwrap_or_else(|| Fault::Doubt(self.producer.context().last())))

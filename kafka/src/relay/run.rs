@@ -16,6 +16,7 @@ use super::producer::{Fault, PRODUCERS, Pair};
 use super::record::Stamp;
 use super::store::{self, Seen};
 use super::{Config, Error, Status};
+use crate::harm::{self, Sabotage};
 
 /// At most one L1 in this time, doubt or not. Source: PROTOCOLS 5 (librdkafka#3928).
 const START_EVERY: Duration = Duration::from_secs(1);
@@ -89,6 +90,7 @@ impl Relay<'_> {
         while !self.stopped() {
             let pause = match self.lock() {
                 Ok(Some(keeper)) => {
+                    harm::point("L0.locked");
                     let pause = self.own(&keeper);
                     self.status.set_owner(false);
                     pause?
@@ -172,15 +174,18 @@ impl Relay<'_> {
         self.started = Some(Instant::now());
         let stop = &self.stop;
         let mut pair = Pair::connect(&self.client, &self.config.service, &|| !stopped(stop) && !keeper.lost())?;
+        harm::point("L1.fenced");
         // One by each producer, the first first: docs/decisions/0002-position-sentinel.md says why both.
         let mut nonce = String::new();
         for _ in 0..PRODUCERS {
             nonce = Uuid::now_v7().to_string();
             pair.transaction(|sender| sender.fence(&nonce))?;
         }
+        harm::point("L2.sentinel");
         let found = position::newest(&self.client, &self.config.service, position::Until::Sentinel(&nonce))?;
         let position = found.ok_or_else(|| Error::PositionMissing { service: self.config.service.clone() })?;
         let connection = self.connect(&position)?;
+        harm::point("L2.positioned");
         let hanging = position::hanging(&self.client, &self.config.service, &position.prev)?;
         self.meters.hanging.set(u32::try_from(hanging.len()).map_or(f64::INFINITY, f64::from));
         if !hanging.is_empty() {
@@ -245,6 +250,7 @@ impl Relay<'_> {
             };
             gap = plan.gap;
             if plan.emit > 0 {
+                harm::point("L3.read");
                 match self.send(&mut pair, &position, &mut stamp, &seen, plan.emit) {
                     Ok(next) => position = next,
                     Err(fault) => return Halt::Fault(fault),
@@ -284,15 +290,40 @@ impl Relay<'_> {
 
     /// L4 and L5: publishes the first `count` rows with the position after them; that position.
     fn send(&mut self, pair: &mut Pair, position: &Position, stamp: &mut Stamp, seen: &Seen, count: usize) -> Result<Position, Fault> {
+        if harm::sabotaged(Sabotage::CutTransactions)
+            && let Some(first) = seen.rows.iter().take(count).position(|row| row.slot.tx_rows > 1)
+            && first + 1 < count
+        {
+            self.send_rows(pair, position, stamp, seen, 0..first + 1)
+                .and_then(|half| self.send_rows(pair, &half, stamp, seen, first + 1..count))
+        } else {
+            self.send_rows(pair, position, stamp, seen, 0..count)
+        }
+    }
+
+    fn send_rows(
+        &mut self,
+        pair: &mut Pair,
+        position: &Position,
+        stamp: &mut Stamp,
+        seen: &Seen,
+        range: std::ops::Range<usize>,
+    ) -> Result<Position, Fault> {
+        let count = range.len();
+        let outside = harm::sabotaged(Sabotage::PositionOutside);
         let mut next = position.clone();
-        let took = pair.transaction(|sender| {
-            for row in seen.rows.iter().take(count) {
+        let mut took = pair.transaction(|sender| {
+            for row in seen.rows.get(range).unwrap_or_default() {
                 let prev = next.prev.advance(&row.topic, row.partition, row.slot.id);
                 sender.row(row, stamp.headers(row, prev))?;
                 (next.cursor, next.cursor_id) = (row.slot.id, row.message_id);
+                harm::point("L4.half");
             }
-            sender.position(&next)
+            if outside { Ok(()) } else { sender.position(&next) }
         })?;
+        if outside {
+            took += pair.transaction(|sender| sender.position(&next))?;
+        }
         // L6
         let rows = u64::try_from(count).unwrap_or(u64::MAX);
         self.status.set_cursor(next.cursor);
@@ -301,6 +332,7 @@ impl Relay<'_> {
         self.meters.transactions.increment(1);
         self.meters.rows.increment(rows);
         self.meters.commit.record(took);
+        harm::point("L6.advanced");
         Ok(next)
     }
 
@@ -368,6 +400,10 @@ fn stopped(stop: &watch::Receiver<bool>) -> bool {
 }
 
 fn decide(position: &Position, gap: Option<Gap>, seen: &Seen, limit: usize) -> Result<Plan, Error> {
+    if harm::sabotaged(Sabotage::NaiveIdOrder) || harm::sabotaged(Sabotage::XidOrder) {
+        let next = if seen.rows.len() >= limit { Next::More } else { Next::Wait };
+        return Ok(Plan { emit: seen.rows.len(), dead: 0, gap: None, next, stalled: false });
+    }
     let slots: Vec<Slot> = seen.rows.iter().map(|row| row.slot).collect();
     let read = Read { slots: &slots, xmin: seen.xmin, truncated: slots.len() >= limit };
     let cursor = Slot { id: position.cursor, tx_rows: 0 };

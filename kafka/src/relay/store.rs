@@ -11,6 +11,7 @@ use super::Error;
 use super::plan::Slot;
 use super::position::Position;
 use super::record::Row;
+use crate::harm::{self, Sabotage};
 
 /// The advisory lock of the relay in its service's database. Spells "relay".
 const LOCK: i64 = 0x72_656c_6179;
@@ -109,20 +110,32 @@ pub(crate) async fn compare(connection: &mut PgConnection, position: &Position) 
 /// the start of the statement's transaction and so before its snapshot: what was committed before it, is seen.
 pub(crate) async fn read(connection: &mut PgConnection, cursor: i64, limit: usize) -> Result<Seen, Error> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = sqlx::query(
-        "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS id, 0 AS tx_rows, NULL::uuid AS message_id, NULL AS topic,
+    let rows = sqlx::query(if harm::sabotaged(Sabotage::XidOrder) { READ_BY_XID } else { READ })
+        .bind(cursor)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .map_err(Error::database("read the outbox"))?;
+    seen(&rows).map_err(Error::database("decode outbox rows"))
+}
+
+const READ: &str =
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS id, 0 AS tx_rows, NULL::uuid AS message_id, NULL AS topic,
                 NULL::int AS partition, NULL::bytea AS key, NULL::bytea AS headers, NULL::bytea AS payload, now() AS created_at
          UNION ALL
          (SELECT id, tx_rows, message_id, topic, partition, key, headers, payload, created_at
-          FROM outbox WHERE id > $1 ORDER BY id LIMIT $2)",
-    )
-    .bind(cursor)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .map_err(Error::database("read the outbox"))?;
-    seen(&rows).map_err(Error::database("decode outbox rows"))
-}
+          FROM outbox WHERE id > $1 ORDER BY id LIMIT $2)";
+
+/// Sabotage: what many outboxes do.
+const READ_BY_XID: &str =
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS id, 0 AS tx_rows, NULL::uuid AS message_id, NULL AS topic,
+                NULL::int AS partition, NULL::bytea AS key, NULL::bytea AS headers, NULL::bytea AS payload, now() AS created_at
+         UNION ALL
+         (SELECT id, tx_rows, message_id, topic, partition, key, headers, payload, created_at
+          FROM outbox
+          WHERE xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+            AND (xmin::text::bigint, id) > (coalesce((SELECT o.xmin::text::bigint FROM outbox AS o WHERE o.id = $1), 0), $1)
+          ORDER BY xmin::text::bigint, id LIMIT $2)";
 
 fn seen(rows: &[PgRow]) -> Result<Seen, sqlx::Error> {
     let mut seen = Seen { rows: Vec::with_capacity(rows.len()), xmin: 0, read_at_micros: 0 };
@@ -156,10 +169,12 @@ fn micros(row: &PgRow) -> Result<i64, sqlx::Error> {
 
 /// Draws an xid of our own: every transaction that already had one has a lower one.
 pub(crate) async fn draw_xid(connection: &mut PgConnection) -> Result<u64, Error> {
-    let xid: i64 = sqlx::query_scalar("SELECT pg_current_xact_id()::text::bigint")
-        .fetch_one(connection)
-        .await
-        .map_err(Error::database("draw a barrier xid"))?;
+    let draw = if harm::sabotaged(Sabotage::XmaxBarrier) {
+        "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+    } else {
+        "SELECT pg_current_xact_id()::text::bigint"
+    };
+    let xid: i64 = sqlx::query_scalar(draw).fetch_one(connection).await.map_err(Error::database("draw a barrier xid"))?;
     Ok(u64::try_from(xid).unwrap_or(0))
 }
 
