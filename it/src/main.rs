@@ -1,4 +1,4 @@
-//! `it check`: judges a system at rest from outside and says which promises it broke.
+//! `it check` judges a system at rest from outside and says which promises it broke; `it faults` attacks one of its own.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use it::checker::{self, collect};
+use it::faults;
 
 /// Exit codes of `check` besides 0 (clean) and 2 (usage).
 const VIOLATED: u8 = 1;
@@ -26,6 +27,27 @@ enum Command {
     ///
     /// The addresses default to the names that `./run status -o env` prints.
     Check(Check),
+    /// Harms a system of its own and judges what is left: a fault by name, several with commas, or all. Exit: 0 clean, 1 broken, 2 usage.
+    Faults(Faults),
+}
+
+#[derive(Debug, Args)]
+struct Faults {
+    /// F1, F2, … or all.
+    #[arg(default_value = "all")]
+    name: String,
+    /// Where chance starts; the same seed does the same harm.
+    #[arg(long, default_value_t = 4_711)]
+    seed: u64,
+    /// Orders placed under each fault, instead of its own number.
+    #[arg(long)]
+    orders: Option<usize>,
+    /// Full sizes instead of those of CI.
+    #[arg(long)]
+    long: bool,
+    /// A folder with products.csv.gz and baskets*.csv.gz, instead of the slice beside the bench.
+    #[arg(long)]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +83,27 @@ struct Check {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Check(check) = Cli::parse().command;
+    match Cli::parse().command {
+        Command::Check(check) => judge(check).await,
+        Command::Faults(attack) => harm(attack).await,
+    }
+}
+
+async fn harm(attack: Faults) -> ExitCode {
+    let chosen = match faults::named(&attack.name) {
+        Ok(chosen) => chosen,
+        Err(error) => return told(&format!("{error:#}"), USAGE),
+    };
+    let options = faults::Options { seed: attack.seed, orders: attack.orders, long: attack.long, data: attack.data };
+    let mut say = |line: &str| writeln!(std::io::stdout().lock(), "{line}");
+    match faults::run(&chosen, options, &mut say).await {
+        Ok(outcomes) if outcomes.iter().all(|(_, outcome)| outcome.passed()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(VIOLATED),
+        Err(error) => told(&format!("{error:#}"), UNREACHABLE),
+    }
+}
+
+async fn judge(check: Check) -> ExitCode {
     let sources = collect::Sources {
         http_log: check.http_log,
         kafka: check.kafka,
@@ -94,6 +136,10 @@ fn failed(error: &collect::Error) -> ExitCode {
         source = cause.source();
     }
     let code = if matches!(error, collect::Error::HttpLog(_)) { USAGE } else { UNREACHABLE };
+    told(&text, code)
+}
+
+fn told(text: &str, code: u8) -> ExitCode {
     // nobody is left to tell when standard error is gone
     writeln!(std::io::stderr(), "{text}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
 }

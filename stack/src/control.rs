@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use rustix::process::Signal;
 
 use crate::error::Error;
@@ -62,6 +63,17 @@ impl Stack {
             self.terminate(part).await?;
         }
         self.start_part(part).await?;
+        self.write_state(true)
+    }
+
+    /// Sets up and starts instance 1 of `services`, which the builder had left out: for a caller who must know the running
+    /// parts before, such as a proxy between them. A service waits at start for the topics of the others.
+    ///
+    /// # Errors
+    /// As [`Builder::start`](crate::Builder::start).
+    pub async fn add_services(&self, services: &[Service]) -> Result<(), Error> {
+        try_join_all(services.iter().filter(|service| service.has_database()).map(|service| self.setup(*service))).await?;
+        try_join_all(services.iter().map(|service| self.start_part(service.instance(1)))).await?;
         self.write_state(true)
     }
 

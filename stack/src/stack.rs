@@ -198,7 +198,7 @@ impl Stack {
     }
 
     /// Runs `<service> setup` and waits for its end: migrations as the owner, rights, topics.
-    async fn setup(&self, service: Service) -> Result<(), Error> {
+    pub(crate) async fn setup(&self, service: Service) -> Result<(), Error> {
         let program = self.service_program(service, 1, "setup")?;
         let log = self.folder.join("logs").join(format!("{}-setup.log", service.name()));
         let process = Process::start(&format!("{} setup", service.name()), &program, &log, &self.watchdog)?;

@@ -1,0 +1,38 @@
+//! F1: kill -9 of random service processes under load.
+
+use std::time::{Duration, Instant};
+
+use stack::Service;
+
+use super::{Outcome, Session};
+
+/// Orders a second.
+const RATE: u32 = 40;
+/// Every process is back at full rate within this time.
+const BACK: Duration = Duration::from_secs(10);
+
+pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
+    let (kills, orders) = (session.size(10, 60), session.orders(1_000, 10_000));
+    let mut dice = session.dice();
+    let stage = session.stage().await?;
+    let mut outcome = Outcome::default();
+    let load = stage.load(orders, RATE);
+    for number in 0..kills {
+        // spread over the load; what comes after its end is still under load, which goes on until the last kill
+        load.reaches(orders * (number + 1) / (kills + 2)).await?;
+        let Some(victim) = dice.pick(&Service::ALL).copied() else { continue };
+        let before = stage.open_orders().await?;
+        let killed = Instant::now();
+        stage.stack.kill(victim).await?;
+        stage.stack.restart(victim).await?;
+        stage.recovered(before).await?;
+        outcome.recoveries.push(killed.elapsed());
+    }
+    outcome.reach("kills", u64::try_from(outcome.recoveries.len())?);
+    let accepted = load.finish().await?;
+    outcome.figures.push(format!("{accepted} orders accepted"));
+    let slowest = outcome.slowest().unwrap_or_default();
+    outcome.must(slowest <= BACK, || format!("a process was back at full rate only after {slowest:?}"));
+    outcome.judged(&stage.verdict().await?);
+    Ok(outcome)
+}

@@ -1,0 +1,174 @@
+//! The load: baskets placed at a steady rate, each asked for again under its key until its answer is final.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep_until;
+
+use super::baskets::Basket;
+use super::client::{Client, order};
+
+/// Between two tries of one order.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How long an order may be without a final answer.
+const FINAL_WITHIN: Duration = Duration::from_secs(180);
+
+/// What is placed, and how fast.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    /// Prefix of the idempotency keys, of this load alone.
+    pub name: String,
+    /// So many at least, and on until [`Load::finish`].
+    pub orders: usize,
+    /// Orders a second, whatever becomes of them.
+    pub rate: u32,
+}
+
+/// One try of one order.
+#[derive(Debug, Clone, Copy)]
+pub struct Answered {
+    /// When it was sent.
+    pub at: Instant,
+    /// How long the answer took.
+    pub took: Duration,
+    /// Its status; none when no answer came.
+    pub status: Option<u16>,
+    /// Whether it said when to ask again.
+    pub retry_after: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    finish: AtomicBool,
+    accepted: AtomicUsize,
+    refused: AtomicUsize,
+    answers: Mutex<Vec<Answered>>,
+}
+
+/// A load that runs.
+#[derive(Debug)]
+pub struct Load {
+    shared: Arc<Shared>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Load {
+    pub(super) fn start(client: Client, baskets: Arc<Vec<Basket>>, placing: Placing) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(place_all(client, baskets, placing, Arc::clone(&shared)));
+        Self { shared, task }
+    }
+
+    /// Orders accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Orders that had their final answer so far, accepted or refused.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.accepted() + self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    /// Every try that was sent between `from` and `to`.
+    #[must_use]
+    pub fn between(&self, from: Instant, to: Instant) -> Vec<Answered> {
+        let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.iter().filter(|answer| answer.at >= from && answer.at < to).copied().collect()
+    }
+
+    /// Waits until `count` orders have been accepted.
+    ///
+    /// # Errors
+    /// That did not happen in time, or the load has failed.
+    pub async fn reaches(&self, count: usize) -> anyhow::Result<()> {
+        super::until(&format!("{count} orders are accepted"), 3 * super::SOON, || async {
+            anyhow::ensure!(!self.task.is_finished() || self.accepted() >= count, "the load ended with {} orders", self.accepted());
+            Ok(if self.accepted() >= count { Ok(()) } else { Err(format!("{} accepted", self.accepted())) })
+        })
+        .await
+    }
+
+    /// Ends the load when its number of orders is placed and answered; how many were accepted.
+    ///
+    /// # Errors
+    /// An order had no final answer in time.
+    pub async fn finish(self) -> anyhow::Result<usize> {
+        self.shared.finish.store(true, Ordering::Release);
+        self.task.await.context("the load")??;
+        Ok(self.shared.accepted.load(Ordering::Relaxed))
+    }
+}
+
+async fn place_all(client: Client, baskets: Arc<Vec<Basket>>, placing: Placing, shared: Arc<Shared>) -> anyhow::Result<()> {
+    let started = tokio::time::Instant::now();
+    let mut running = JoinSet::new();
+    for number in 0.. {
+        if number >= placing.orders && shared.finish.load(Ordering::Acquire) {
+            break;
+        }
+        let due = started + Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX) / placing.rate.max(1);
+        sleep_until(due).await;
+        let basket = number.checked_rem(baskets.len()).and_then(|index| baskets.get(index)).cloned().context("no baskets")?;
+        running.spawn(place(
+            client.of(&format!("household-{}", basket.household)),
+            basket,
+            number,
+            placing.name.clone(),
+            Arc::clone(&shared),
+        ));
+        while let Some(ended) = running.try_join_next() {
+            ended.context("place an order")??;
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.context("place an order")??;
+    }
+    Ok(())
+}
+
+/// Cards of all moods: one in ten is declined, some are slow, flaky or time out.
+fn token(number: usize) -> &'static str {
+    match number % 20 {
+        3 | 13 => "tok_declined",
+        7 => "tok_flaky",
+        11 => "tok_slow",
+        17 => "tok_timeout",
+        _ => "tok_ok",
+    }
+}
+
+async fn place(client: Client, basket: Basket, number: usize, name: String, shared: Arc<Shared>) -> anyhow::Result<()> {
+    let (key, body) = (format!("{name}-{number}"), order(&basket.lines, token(number)));
+    let began = Instant::now();
+    // one client in twenty asks again although it has its answer
+    let mut answers_wanted = if number % 20 == 9 { 2 } else { 1 };
+    loop {
+        let at = Instant::now();
+        let answer = client.post("/v1/orders", &key, &body).await?;
+        let status = answer.as_ref().map(|answer| answer.status);
+        let retry_after = answer.as_ref().is_some_and(|answer| answer.headers.contains_key("Retry-After"));
+        shared.answers.lock().unwrap_or_else(PoisonError::into_inner).push(Answered { at, took: at.elapsed(), status, retry_after });
+        match status {
+            Some(202) => {
+                answers_wanted -= 1;
+                if answers_wanted == 0 {
+                    shared.accepted.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+            Some(422) => {
+                shared.refused.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Some(409 | 429 | 500..) | None => {}
+            Some(other) => anyhow::bail!("order {key} was answered {other}"),
+        }
+        anyhow::ensure!(began.elapsed() < FINAL_WITHIN, "order {key} has no final answer after {FINAL_WITHIN:?}; the last one: {status:?}");
+        tokio::time::sleep(AGAIN).await;
+    }
+}

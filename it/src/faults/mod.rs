@@ -1,0 +1,102 @@
+//! The fault runs: `it faults <name|all>` attacks a system of its own and has the checker judge what is left.
+//!
+//! Each fault is one file and one line in [`ALL`]. A fault gets a [`Session`]: it takes the shared [`Stage`] (the whole
+//! system behind links that can fail, started once) or parts of its own, puts load on it, does its harm, waits for quiet
+//! and returns an [`Outcome`]. It proves that the harm was done: [`Outcome::reached`] with a count of zero fails the run.
+//!
+//! To add one: a file with `pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome>` and a line in
+//! [`ALL`]. CI runs every fault at its small size (`it/tests/faults`), `./test --long` at its full size.
+
+mod baskets;
+mod client;
+mod dice;
+mod f01_kills;
+mod links;
+mod load;
+mod outcome;
+mod session;
+mod stage;
+mod wait;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+pub use baskets::{Basket, Shop};
+pub use client::{Answer, Client, order};
+pub use dice::Dice;
+pub use links::Links;
+pub use load::{Answered, Load, Placing};
+pub use outcome::Outcome;
+pub use session::{Options, Session};
+pub use stage::Stage;
+pub use wait::{SOON, until};
+
+/// A run in progress.
+type Running<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>;
+
+/// One way to harm the system.
+#[derive(Clone, Copy)]
+pub struct Fault {
+    /// Its number in PROTOCOLS 8.
+    pub name: &'static str,
+    /// What is done.
+    pub title: &'static str,
+    /// Does it.
+    pub run: for<'a> fn(&'a mut Session) -> Running<'a>,
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fault").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// All faults, in the order in which `all` runs them: those that leave the shared stage whole come first.
+pub const ALL: &[Fault] =
+    &[Fault { name: "F1", title: "kill -9 of random service processes", run: |session| Box::pin(f01_kills::run(session)) }];
+
+/// The faults that `name` means: one, several with commas between, or `all`.
+///
+/// # Errors
+/// There is none of that name.
+pub fn named(name: &str) -> anyhow::Result<Vec<Fault>> {
+    if name.eq_ignore_ascii_case("all") {
+        return Ok(ALL.to_vec());
+    }
+    name.split(',')
+        .map(|name| {
+            let found = ALL.iter().find(|fault| fault.name.eq_ignore_ascii_case(name.trim())).copied();
+            let known: Vec<&str> = ALL.iter().map(|fault| fault.name).collect();
+            found.ok_or_else(|| anyhow::anyhow!("there is no fault {name}; there are {} and all", known.join(", ")))
+        })
+        .collect()
+}
+
+/// Runs `faults` one after the other and tells each result to `say`; the outcomes, those that failed included.
+///
+/// # Errors
+/// Only when a result cannot be told.
+pub async fn run(
+    faults: &[Fault],
+    options: Options,
+    say: &mut dyn FnMut(&str) -> std::io::Result<()>,
+) -> anyhow::Result<Vec<(Fault, Outcome)>> {
+    let mut session = Session::new(options);
+    let mut outcomes = Vec::with_capacity(faults.len());
+    for fault in faults {
+        session.begin(fault);
+        let outcome = match (fault.run)(&mut session).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::failed(format!("{error:#}")),
+        };
+        if !outcome.passed() {
+            // what it left behind is not to be blamed on the next one
+            session.spoil().await;
+        }
+        say(&outcome.line(fault, &session))?;
+        outcomes.push((*fault, outcome));
+    }
+    session.spoil().await;
+    Ok(outcomes)
+}

@@ -1,0 +1,96 @@
+//! What runs of one command share: options, seed, and the stage.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::{Dice, Fault, Stage};
+
+/// How the faults are run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where chance starts.
+    pub seed: u64,
+    /// Orders placed under a fault, instead of its own number.
+    pub orders: Option<usize>,
+    /// Full sizes instead of CI's.
+    pub long: bool,
+    /// A folder with `products.csv.gz` and `baskets*.csv.gz`; otherwise the slice in `bench/data`.
+    pub data: Option<PathBuf>,
+}
+
+/// The state between faults.
+#[derive(Debug)]
+pub struct Session {
+    options: Options,
+    stage: Option<Stage>,
+    began: Instant,
+    fault: &'static str,
+}
+
+impl Session {
+    /// A session without a stage yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, stage: None, began: Instant::now(), fault: "" }
+    }
+
+    pub(super) fn begin(&mut self, fault: &Fault) {
+        self.began = Instant::now();
+        self.fault = fault.name;
+    }
+
+    /// The seed of the whole run.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.options.seed
+    }
+
+    /// The options.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Numbers for the present fault: the same for one seed, whichever faults ran before.
+    #[must_use]
+    pub fn dice(&self) -> Dice {
+        let name = self.fault.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(131).wrapping_add(u64::from(byte)));
+        Dice::new(self.options.seed ^ name)
+    }
+
+    /// `short` in CI, `long` at full size.
+    #[must_use]
+    pub fn size<T>(&self, short: T, long: T) -> T {
+        if self.options.long { long } else { short }
+    }
+
+    /// How many orders to place: as told, else `short` in CI and `long` at full size.
+    #[must_use]
+    pub fn orders(&self, short: usize, long: usize) -> usize {
+        self.options.orders.unwrap_or_else(|| self.size(short, long))
+    }
+
+    /// Seconds since the present fault began.
+    #[must_use]
+    pub fn took(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+
+    /// The whole system, started by the first fault that asks for it and shared with those that follow.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn stage(&mut self) -> anyhow::Result<&mut Stage> {
+        if self.stage.is_none() {
+            self.stage = Some(Stage::start(&self.options).await?);
+        }
+        self.stage.as_mut().ok_or_else(|| anyhow::anyhow!("no stage"))
+    }
+
+    /// Ends the shared stage: the next fault starts another. For a fault that leaves behind what the checker would blame.
+    pub async fn spoil(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            stage.end().await;
+        }
+    }
+}
