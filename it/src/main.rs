@@ -29,6 +29,21 @@ enum Command {
     Check(Check),
     /// Harms a system of its own and judges what is left: a fault by name, several with commas, or all. Exit: 0 clean, 1 broken, 2 usage.
     Faults(Faults),
+    /// A relay that a fault run can kill; it ends with its standard input.
+    #[command(hide = true)]
+    Relay(Relay),
+}
+
+#[derive(Debug, Args)]
+struct Relay {
+    #[arg(long)]
+    service: String,
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long)]
+    database: String,
+    #[arg(long)]
+    status: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +60,9 @@ struct Faults {
     /// Full sizes instead of those of CI.
     #[arg(long)]
     long: bool,
+    /// A defence of the runtime to switch off; the run must turn out broken (it/SABOTAGE.md).
+    #[arg(long, value_name = "DEFENCE")]
+    sabotage: Option<String>,
     /// A folder with products.csv.gz and baskets*.csv.gz, instead of the slice beside the bench.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -86,6 +104,13 @@ async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(check) => judge(check).await,
         Command::Faults(attack) => harm(attack).await,
+        Command::Relay(Relay { service, bootstrap, database, status }) => {
+            let role = faults::outbox::Role { service, bootstrap, database, status };
+            match faults::outbox::serve(role).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => told(&format!("{error:#}"), UNREACHABLE),
+            }
+        }
     }
 }
 
@@ -94,7 +119,8 @@ async fn harm(attack: Faults) -> ExitCode {
         Ok(chosen) => chosen,
         Err(error) => return told(&format!("{error:#}"), USAGE),
     };
-    let options = faults::Options { seed: attack.seed, orders: attack.orders, long: attack.long, data: attack.data };
+    let options =
+        faults::Options { seed: attack.seed, orders: attack.orders, long: attack.long, sabotage: attack.sabotage, data: attack.data };
     let mut say = |line: &str| writeln!(std::io::stdout().lock(), "{line}");
     match faults::run(&chosen, options, &mut say).await {
         Ok(outcomes) if outcomes.iter().all(|(_, outcome)| outcome.passed()) => ExitCode::SUCCESS,

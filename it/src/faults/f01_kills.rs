@@ -29,8 +29,8 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         outcome.recoveries.push(killed.elapsed());
     }
     outcome.reach("kills", u64::try_from(outcome.recoveries.len())?);
-    let accepted = load.finish().await?;
-    outcome.figures.push(format!("{accepted} orders accepted"));
+    let heard = load.finish().await?;
+    outcome.figures.push(format!("{} orders accepted", heard.accepted));
     let slowest = outcome.slowest().unwrap_or_default();
     outcome.must(slowest <= BACK, || format!("a process was back at full rate only after {slowest:?}"));
     outcome.judged(&stage.verdict().await?);

@@ -74,13 +74,6 @@ impl Load {
         self.accepted() + self.shared.refused.load(Ordering::Relaxed)
     }
 
-    /// Every try that was sent between `from` and `to`.
-    #[must_use]
-    pub fn between(&self, from: Instant, to: Instant) -> Vec<Answered> {
-        let answers = self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.iter().filter(|answer| answer.at >= from && answer.at < to).copied().collect()
-    }
-
     /// Waits until `count` orders have been accepted.
     ///
     /// # Errors
@@ -93,15 +86,41 @@ impl Load {
         .await
     }
 
-    /// Ends the load when its number of orders is placed and answered; how many were accepted.
+    /// Ends the load when its number of orders is placed and answered.
     ///
     /// # Errors
     /// An order had no final answer in time.
-    pub async fn finish(self) -> anyhow::Result<usize> {
+    pub async fn finish(self) -> anyhow::Result<Finished> {
         self.shared.finish.store(true, Ordering::Release);
         self.task.await.context("the load")??;
-        Ok(self.shared.accepted.load(Ordering::Relaxed))
+        let answers = std::mem::take(&mut *self.shared.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Finished { accepted: self.shared.accepted.load(Ordering::Relaxed), answers })
     }
+}
+
+/// What a load that ended has heard.
+#[derive(Debug)]
+pub struct Finished {
+    /// Orders accepted.
+    pub accepted: usize,
+    /// Every try.
+    pub answers: Vec<Answered>,
+}
+
+impl Finished {
+    /// The tries that were sent between `from` and `to`.
+    pub fn between(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Answered> {
+        self.answers.iter().filter(move |answer| answer.at >= from && answer.at < to)
+    }
+}
+
+/// The time that `share` (0 to 1) of `times` did not exceed; zero if there are none.
+#[must_use]
+pub fn percentile(mut times: Vec<Duration>, share: f64) -> Duration {
+    times.sort();
+    let index = Duration::from_secs_f64(share.clamp(0.0, 1.0) * f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX))).as_secs();
+    let last = times.len().saturating_sub(1);
+    times.get(usize::try_from(index).unwrap_or(last).min(last)).copied().unwrap_or_default()
 }
 
 async fn place_all(client: Client, baskets: Arc<Vec<Basket>>, placing: Placing, shared: Arc<Shared>) -> anyhow::Result<()> {

@@ -11,8 +11,16 @@ mod baskets;
 mod client;
 mod dice;
 mod f01_kills;
+mod f02_points;
+mod f03_broker;
+mod f04_database;
+mod f06_links;
+mod f07_late;
+mod f08_zombies;
+mod f21_outbox;
 mod links;
 mod load;
+pub mod outbox;
 mod outcome;
 mod session;
 mod stage;
@@ -26,7 +34,7 @@ pub use baskets::{Basket, Shop};
 pub use client::{Answer, Client, order};
 pub use dice::Dice;
 pub use links::Links;
-pub use load::{Answered, Load, Placing};
+pub use load::{Answered, Finished, Load, Placing, percentile};
 pub use outcome::Outcome;
 pub use session::{Options, Session};
 pub use stage::Stage;
@@ -53,8 +61,16 @@ impl fmt::Debug for Fault {
 }
 
 /// All faults, in the order in which `all` runs them: those that leave the shared stage whole come first.
-pub const ALL: &[Fault] =
-    &[Fault { name: "F1", title: "kill -9 of random service processes", run: |session| Box::pin(f01_kills::run(session)) }];
+pub const ALL: &[Fault] = &[
+    Fault { name: "F1", title: "kill -9 of random service processes", run: |session| Box::pin(f01_kills::run(session)) },
+    Fault { name: "F2", title: "death, error or delay at every step", run: |session| Box::pin(f02_points::run(session)) },
+    Fault { name: "F3", title: "the broker is away", run: |session| Box::pin(f03_broker::run(session)) },
+    Fault { name: "F4", title: "PostgreSQL is away, and COMMITs without answer", run: |session| Box::pin(f04_database::run(session)) },
+    Fault { name: "F6", title: "every link cut, reset, half open, slow, narrow", run: |session| Box::pin(f06_links::run(session)) },
+    Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },
+    Fault { name: "F8", title: "stopped and continued", run: |session| Box::pin(f08_zombies::run(session)) },
+    Fault { name: "F21", title: "the order of the outbox", run: |session| Box::pin(f21_outbox::run(session)) },
+];
 
 /// The faults that `name` means: one, several with commas between, or `all`.
 ///

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::outbox::Infra;
 use super::{Dice, Fault, Stage};
 
 /// How the faults are run.
@@ -14,6 +15,8 @@ pub struct Options {
     pub orders: Option<usize>,
     /// Full sizes instead of CI's.
     pub long: bool,
+    /// A defence of the runtime that is switched off (`kafka::harm::Sabotage`): the run must turn out broken.
+    pub sabotage: Option<String>,
     /// A folder with `products.csv.gz` and `baskets*.csv.gz`; otherwise the slice in `bench/data`.
     pub data: Option<PathBuf>,
 }
@@ -23,6 +26,7 @@ pub struct Options {
 pub struct Session {
     options: Options,
     stage: Option<Stage>,
+    infra: Option<Infra>,
     began: Instant,
     fault: &'static str,
 }
@@ -31,7 +35,7 @@ impl Session {
     /// A session without a stage yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, stage: None, began: Instant::now(), fault: "" }
+        Self { options, stage: None, infra: None, began: Instant::now(), fault: "" }
     }
 
     pub(super) fn begin(&mut self, fault: &Fault) {
@@ -85,6 +89,17 @@ impl Session {
             self.stage = Some(Stage::start(&self.options).await?);
         }
         self.stage.as_mut().ok_or_else(|| anyhow::anyhow!("no stage"))
+    }
+
+    /// PostgreSQL and a broker for relays alone, started by the first fault that asks for them and shared.
+    ///
+    /// # Errors
+    /// They do not start.
+    pub async fn infra(&mut self) -> anyhow::Result<&Infra> {
+        if self.infra.is_none() {
+            self.infra = Some(Infra::start().await?);
+        }
+        self.infra.as_ref().ok_or_else(|| anyhow::anyhow!("no parts"))
     }
 
     /// Ends the shared stage: the next fault starts another. For a fault that leaves behind what the checker would blame.

@@ -35,6 +35,10 @@ pub struct Stage {
     loads: usize,
 }
 
+fn failpoints_log(stack: &Stack, service: Service) -> std::path::PathBuf {
+    stack.folder().join(format!("failpoints-{}.log", service.name()))
+}
+
 impl Stage {
     /// Starts everything and fills the shop; takes about half a minute.
     ///
@@ -47,7 +51,13 @@ impl Stage {
         for (name, value) in SHORT_TIMES {
             builder = builder.env(name, value);
         }
+        if let Some(sabotage) = &options.sabotage {
+            builder = builder.env("SABOTAGE", sabotage);
+        }
         let stack = builder.start().await?;
+        for service in Service::ALL {
+            stack.set_env(service, "FAILPOINTS_LOG", failpoints_log(&stack, service).to_string_lossy());
+        }
         let links = Links::set(&stack, kafka).await.context("set up the proxies")?;
         stack.add_services(&Service::ALL).await?;
         let log = Arc::new(Writer::create(stack.folder().join("http.jsonl"))?);
@@ -132,6 +142,19 @@ impl Stage {
         Ok(since.elapsed())
     }
 
+    /// Arms failpoints (`kafka::harm`) of a service for its next start; an empty text disarms them.
+    pub fn arm(&self, service: Service, failpoints: &str) {
+        self.stack.set_env(service, "FAILPOINTS", failpoints);
+    }
+
+    /// How often a failpoint of a service was reached so far with that action, by all its processes.
+    #[must_use]
+    pub fn reached(&self, service: Service, point: &str, action: &str) -> usize {
+        // no file before the first
+        let told = std::fs::read_to_string(failpoints_log(&self.stack, service)).unwrap_or_default();
+        told.lines().filter(|line| line.split_once(' ') == Some((point, action))).count()
+    }
+
     /// A value of an instance's `/metrics`, all labels together; zero if it is not there yet.
     ///
     /// # Errors
@@ -141,6 +164,19 @@ impl Stage {
         let text = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?.get(url).send().await?.text().await?;
         let values = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
         Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// What an instance's `/readyz` says of partitions that stand still; empty when none does.
+    ///
+    /// # Errors
+    /// The instance does not answer.
+    pub async fn held(&self, service: Service, instance: u32) -> anyhow::Result<String> {
+        let url = format!("{}/readyz", self.stack.ops_url(service, instance));
+        let answer: Value =
+            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?.get(url).send().await?.json().await?;
+        let checks = answer.get("checks").and_then(Value::as_array).cloned().unwrap_or_default();
+        let check = checks.iter().find(|check| check.get("check").is_some_and(|name| name == "partitions_not_held"));
+        Ok(check.and_then(|check| check.get("detail")).and_then(Value::as_str).unwrap_or_default().to_owned())
     }
 
     /// Makes every link pass again.

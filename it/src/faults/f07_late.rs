@@ -1,0 +1,141 @@
+//! F7: an `EndTxn` that was stuck in a dead link arrives when another transaction of its producer is open.
+//!
+//! The proxy loses an `EndTxn` with its connection. The client asks again by itself and is answered, 500 ms later. The lost
+//! frame is brought to the broker during the next transaction, between its data and its position, where it does the most
+//! harm: as an abort it would take the data away and leave the position that says they are there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::outbox::{Child, Infra, Outbox, Writers};
+use super::{Outcome, SOON, Session, until};
+use crate::proxy::{Act, END_TXN, Judge, Request, deliver, transactional_id};
+
+/// `AddPartitionsToTxn`. Source: Kafka protocol guide.
+const ADD_PARTITIONS: i16 = 24;
+/// What the broker answers to a request of an older epoch: `INVALID_PRODUCER_EPOCH`, `PRODUCER_FENCED`.
+const REFUSED: [i16; 2] = [47, 90];
+/// Every so many `EndTxn` of a producer, one is lost.
+const EVERY: u32 = 3;
+/// Rows of a transaction: so many that the first are on their way before the position is queued.
+const ROWS: i32 = 600;
+/// After this the data of a transaction has reached the broker.
+const ARRIVED: Duration = Duration::from_millis(60);
+
+/// Where a producer's lost request is.
+#[derive(Debug, Default)]
+struct Track {
+    ended: u32,
+    lost: Option<Vec<u8>>,
+    /// The client's second request has passed.
+    repeated: bool,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    tracks: HashMap<Vec<u8>, Track>,
+    /// The broker's codes for what came late.
+    codes: Vec<i16>,
+}
+
+pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
+    let sabotage = session.options().sabotage.clone();
+    let each = if sabotage.is_some() { 10 } else { session.size(20, 500) };
+    let mut dice = session.dice();
+    let infra = session.infra().await?;
+    let mut outcome = Outcome::default();
+    // a commit that comes late shows what its producer would have shown anyway, unless that one dies: losses are the aborts'
+    let kinds: &[(&str, bool)] = if sabotage.is_some() { &[("aborts", false)] } else { &[("aborts", false), ("commits", true)] };
+    for (kind, commit) in kinds {
+        let outbox = Outbox::new(infra, "late").await?;
+        let relay = Child::start(&outbox, "", sabotage.as_deref())?;
+        let writers = Writers::start(&outbox, 2, 40, Some(ROWS), &mut dice);
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        infra.kafka.judge(Some(judge(infra, &outbox, *commit, Arc::clone(&seen))));
+        let wait = SOON + Duration::from_secs(4) * each;
+        let late = until(&format!("{each} late {kind}"), wait, || async {
+            let come = seen.lock().unwrap_or_else(PoisonError::into_inner).codes.len();
+            Ok(if come >= usize::try_from(each)? { Ok(()) } else { Err(format!("{come} came")) })
+        })
+        .await;
+        infra.kafka.judge(None);
+        late?;
+        writers.finish().await?;
+        outbox.drained().await?;
+        let doubts = relay.status().doubts;
+        relay.kill().await?;
+        let codes = seen.lock().unwrap_or_else(PoisonError::into_inner).codes.clone();
+        outcome.reach(format!("late {kind}"), u64::try_from(codes.len())?);
+        let refused = codes.iter().filter(|code| REFUSED.contains(code)).count();
+        outcome.figures.push(format!("{refused} of {} late {kind} refused by the broker, {doubts} doubts", codes.len()));
+        let judgement = outbox.judge(&[]).await?;
+        let lost = lost_transactions(&judgement.missing);
+        if sabotage.is_some() {
+            // each took whole Kafka transactions away
+            outcome.must(lost * 10 < codes.len() * 9, || format!("{lost} losses by {} late {kind}: 90 % or more", codes.len()));
+        }
+        outcome.must(sabotage.is_some() || refused == codes.len(), || format!("the broker's answers to late {kind}: {codes:?}"));
+        judgement.tell(&mut outcome);
+    }
+    Ok(outcome)
+}
+
+/// How many runs of adjacent blocks are missing: a Kafka transaction carries adjacent ones.
+fn lost_transactions(missing: &std::collections::BTreeSet<i64>) -> usize {
+    missing.iter().filter(|block| !missing.contains(&(**block - 1))).count()
+}
+
+fn judge(infra: &Infra, outbox: &Outbox, commit: bool, seen: Arc<Mutex<Seen>>) -> Judge {
+    let port = infra.kafka.target();
+    let (position, events) = (kafka::relay_topic(&outbox.service).into_bytes(), outbox.events.clone().into_bytes());
+    let ours = format!("{}.relay.", outbox.service).into_bytes();
+    Box::new(move |request: &Request<'_>| {
+        if !matches!(request.api, END_TXN | ADD_PARTITIONS) {
+            return Act::Pass;
+        }
+        let Some(id) = transactional_id(request.frame).filter(|id| id.starts_with(&ours)) else { return Act::Pass };
+        let mut all = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let track = all.tracks.entry(id.to_vec()).or_default();
+        if request.api == END_TXN {
+            track.ended += 1;
+            if track.lost.is_some() && !track.repeated {
+                track.repeated = true;
+                return Act::Pass;
+            }
+            if let Some(late) = track.lost.take() {
+                // the position went with the data: there was no moment between them
+                return come_late(late, port, Duration::ZERO, &seen);
+            }
+            if track.ended % EVERY != 0 {
+                return Act::Pass;
+            }
+            let mut late = request.frame.to_vec();
+            if let Some(last) = late.last_mut() {
+                *last = u8::from(commit);
+            }
+            (track.lost, track.repeated) = (Some(late), false);
+            return Act::Lose;
+        }
+        let holds = |name: &[u8]| request.frame.windows(name.len()).any(|part| part == name);
+        if track.repeated
+            && holds(&position)
+            && !holds(&events)
+            && let Some(late) = track.lost.take()
+        {
+            return come_late(late, port, ARRIVED, &seen);
+        }
+        Act::Pass
+    })
+}
+
+/// The request in hand passes after the late one was answered.
+fn come_late(late: Vec<u8>, port: u16, after: Duration, seen: &Arc<Mutex<Seen>>) -> Act {
+    let seen = Arc::clone(seen);
+    Act::Wait(Box::pin(async move {
+        tokio::time::sleep(after).await;
+        if let Ok(code) = deliver(&late, port).await {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).codes.push(code);
+        }
+    }))
+}
