@@ -138,4 +138,19 @@ impl<P: Provider> Effects<Books> for Calls<P> {
         }
         apply(unit, order, &state, before, decision, None)
     }
+
+    /// A call that died ends as if the provider had refused it for good; what it may have done is undone by the void that its saga
+    /// sends. The void itself has no last try.
+    fn give_up(&self, unit: &mut Unit<Books>, effect: &EffectRow, failure: &Failure) -> Result<bool, Failure> {
+        let code = failure.code.to_owned();
+        let outcome = if effect.step == Step::Authorize.as_str() {
+            Outcome::AuthorizeFailed { code }
+        } else if effect.step == Step::Capture.as_str() {
+            Outcome::CaptureFailed { code }
+        } else {
+            return Ok(false);
+        };
+        self.record(unit, effect, &outcome)?;
+        Ok(true)
+    }
 }

@@ -15,3 +15,8 @@ pub(crate) fn handle(unit: &mut Unit<Rows>, _: &Meta, message: &CreateInventoryH
     let lines = wire::lines(&message.lines).map_err(|error| error.in_message("CreateInventoryHold", message.order_id))?;
     decide(unit, message.order_id, |rows| Command::Create(Wanted::new(lines, |sku| rows.available(sku))))
 }
+
+/// It died: its saga is told, and it does nothing when somebody sends it again.
+pub(crate) fn give_up(unit: &mut Unit<Rows>, _: &Meta, message: &CreateInventoryHold, failure: &Failure) -> Result<(), Failure> {
+    decide(unit, message.order_id, |_| Command::GiveUp { code: failure.code.to_owned() })
+}

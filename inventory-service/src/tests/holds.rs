@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use super::world::{World, commit, create, placed, release};
+use super::world::{World, commit, create, died, placed, release};
 
 fn order() -> Uuid {
     Uuid::now_v7()
@@ -54,6 +54,18 @@ async fn undo_wins_over_a_late_create() {
     assert_eq!(world.stock("rice").await, (5, 5));
     assert_eq!(events(&world, order).await, ["inventory.InventoryHoldReleased"]);
     assert_eq!(world.count("hold_lines").await, 0);
+}
+
+#[tokio::test]
+async fn a_create_that_died_tells_its_saga_and_holds_nothing_when_it_is_sent_again() {
+    let (world, order) = (World::stocked(&[("rice", 5)]).await, order());
+    world.deliver(&[died(order, &[("rice", 3)])]).await;
+    world.deliver(&[create(order, &[("rice", 3)]), died(order, &[("rice", 3)])]).await;
+    assert_eq!(events(&world, order).await, ["inventory.StepFailed"]);
+    world.deliver(&[release(order)]).await;
+    assert_eq!(events(&world, order).await, ["inventory.StepFailed", "inventory.InventoryHoldReleased"], "a release is answered");
+    assert_eq!((world.stock("rice").await, world.count("hold_lines").await), ((5, 5), 0));
+    world.check().await;
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ pub(super) struct World {
 #[derive(Debug, Clone)]
 pub(super) enum Message {
     Create(CreateInventoryHold),
+    Died(CreateInventoryHold),
     Commit(CommitInventoryHold),
     Release(ReleaseInventoryHold),
     Placed(Box<OrderPlaced>),
@@ -169,6 +170,14 @@ pub(super) fn create(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
     Message::Create(CreateInventoryHold { order_id, lines })
 }
 
+/// A create that died after its last attempt.
+pub(super) fn died(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
+    match create(order_id, lines) {
+        Message::Create(message) => Message::Died(message),
+        other => other,
+    }
+}
+
 pub(super) fn commit(order_id: Uuid) -> Message {
     Message::Commit(CommitInventoryHold { order_id })
 }
@@ -196,7 +205,7 @@ pub(super) fn placed(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
 impl Message {
     fn order(&self) -> (Uuid, &'static str) {
         match self {
-            Self::Create(message) => (message.order_id, "create"),
+            Self::Create(message) | Self::Died(message) => (message.order_id, "create"),
             Self::Commit(message) => (message.order_id, "commit"),
             Self::Release(message) => (message.order_id, "release"),
             Self::Placed(message) => (message.order_id, "placed"),
@@ -205,7 +214,7 @@ impl Message {
 
     fn ask(&self, needs: &mut Needs<Rows>) {
         match self {
-            Self::Create(message) => create_inventory_hold::ask(message, needs),
+            Self::Create(message) | Self::Died(message) => create_inventory_hold::ask(message, needs),
             Self::Commit(message) => commit_inventory_hold::ask(message, needs),
             Self::Release(message) => release_inventory_hold::ask(message, needs),
             Self::Placed(message) => order_placed::ask(message, needs),
@@ -218,6 +227,9 @@ impl Message {
         unit.because(Cause::new(meta.id, meta.correlation.clone()));
         match self {
             Self::Create(message) => create_inventory_hold::handle(unit, &meta, message),
+            Self::Died(message) => {
+                create_inventory_hold::give_up(unit, &meta, message, &Failure::permanent("handler_panicked", "it panicked"))
+            }
             Self::Commit(message) => commit_inventory_hold::handle(unit, &meta, message),
             Self::Release(message) => release_inventory_hold::handle(unit, &meta, message),
             Self::Placed(message) => order_placed::handle(unit, &meta, message),

@@ -14,3 +14,8 @@ pub(crate) fn handle(unit: &mut Unit<Books>, meta: &Meta, message: &CapturePayme
     let token = message.payment_token.as_ref();
     super::handle(unit, meta, message.order_id, &Command::Capture { amount, card: wire::card(token) }, token)
 }
+
+/// It died: its saga is told, and it does nothing when somebody sends it again.
+pub(crate) fn give_up(unit: &mut Unit<Books>, meta: &Meta, message: &CapturePayment, failure: &Failure) -> Result<(), Failure> {
+    super::handle(unit, meta, message.order_id, &Command::GiveUpCapture { code: failure.code.to_owned() }, None)
+}

@@ -14,3 +14,8 @@ pub(crate) fn handle(unit: &mut Unit<Books>, meta: &Meta, message: &OrderPlaced)
     let token = message.payment_token.as_ref();
     super::handle(unit, meta, message.order_id, &Command::OrderPlaced { total, card: wire::card(token) }, token)
 }
+
+/// It died: its saga is told, and it does nothing when somebody sends it again.
+pub(crate) fn give_up(unit: &mut Unit<Books>, meta: &Meta, message: &OrderPlaced, failure: &Failure) -> Result<(), Failure> {
+    super::handle(unit, meta, message.order_id, &Command::GiveUpAuthorize { code: failure.code.to_owned() }, None)
+}

@@ -153,6 +153,25 @@ async fn a_void_in_the_batch_of_its_order_drops_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn messages_that_died_tell_their_saga_and_do_nothing_when_they_are_sent_again() {
+    let (world, order) = (World::new().await, order());
+    world.work();
+    let (placed, capture) = (world.placed(order, "tok_ok"), world.capture(order, "tok_ok"));
+    world.deliver(std::slice::from_ref(&placed)).await;
+    world.settled(order, "authorized").await;
+    world.deliver(&[Message::Died(Box::new(capture.clone())), capture.clone()]).await;
+    assert_eq!(world.events(order).await, [fact("PaymentAuthorized", &placed), fact("StepFailed", &capture)]);
+    world.deliver(&[void(order)]).await;
+    assert_eq!(world.settled(order, "voided").await, Provider::new("voided", 0, 0, 2), "the capture was never called");
+
+    let order = Uuid::now_v7();
+    let (placed, capture) = (world.placed(order, "tok_ok"), world.capture(order, "tok_ok"));
+    world.deliver(&[Message::Died(Box::new(placed.clone())), placed.clone(), capture.clone()]).await;
+    assert_eq!(world.events(order).await, [fact("StepFailed", &placed), fact("PaymentDeclined", &capture)]);
+    assert_eq!(world.effects(order).await, effects(&[]));
+}
+
+#[tokio::test]
 async fn tokens_stay_sealed_in_the_database() {
     let (world, order) = (World::new().await, order());
     world.deliver(&[world.placed(order, "tok_canary")]).await;

@@ -61,6 +61,8 @@ pub(super) enum Message {
     Capture(CapturePayment),
     Void(VoidPayment),
     Refund(RefundPayment),
+    /// The message dies after its last attempt.
+    Died(Box<Message>),
 }
 
 impl World {
@@ -224,6 +226,7 @@ impl Message {
             Self::Capture(message) => (message.order_id, "capture"),
             Self::Void(message) => (message.order_id, "void"),
             Self::Refund(message) => (message.order_id, "refund"),
+            Self::Died(message) => return message.id(),
         };
         MessageId::external(&order.to_string(), kind).uuid()
     }
@@ -234,6 +237,7 @@ impl Message {
             Self::Capture(message) => capture_payment::ask(message, needs),
             Self::Void(message) => void_payment::ask(message, needs),
             Self::Refund(message) => refund_payment::ask(message, needs),
+            Self::Died(message) => message.ask(needs),
         }
     }
 
@@ -245,6 +249,14 @@ impl Message {
             Self::Capture(message) => capture_payment::handle(unit, &meta, message),
             Self::Void(message) => void_payment::handle(unit, &meta, message),
             Self::Refund(message) => refund_payment::handle(unit, &meta, message),
+            Self::Died(message) => {
+                let failure = Failure::permanent("handler_panicked", "it panicked");
+                match message.as_ref() {
+                    Self::Placed(message) => order_placed::give_up(unit, &meta, message, &failure),
+                    Self::Capture(message) => capture_payment::give_up(unit, &meta, message, &failure),
+                    other => panic!("{other:?} is never given up"),
+                }
+            }
         }
     }
 }
