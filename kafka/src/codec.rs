@@ -11,6 +11,7 @@ use record::Record;
 use schema_registry_converter::schema_registry_common::{BytesResult, get_bytes_result, get_payload};
 
 use crate::failure::Failure;
+use crate::json;
 use crate::registry::Registry;
 
 /// A schema known by id. Schemas live as long as the process: their number is bounded by the topics' subjects and versions.
@@ -54,6 +55,17 @@ pub enum Error {
         #[source]
         source: Box<apache_avro::Error>,
     },
+}
+
+/// Why a value that a person wrote has no bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// It does not fit its schema.
+    #[error("the body does not fit its schema in {} places", .0.len())]
+    Faults(Vec<operation::Fault>),
+    /// The schema could not be had.
+    #[error("read the schema of the body")]
+    Schema(#[source] Failure),
 }
 
 /// Parses a schema for the life of the process.
@@ -139,6 +151,43 @@ impl Codec {
         } else {
             Err(Failure::permanent("undecodable", format!("decode {}: {} bytes left over", T::FULL_NAME, bytes.len())))
         }
+    }
+
+    /// The value of wire bytes for a person, read with the schema it was written with: schema id, full name, JSON.
+    ///
+    /// # Errors
+    /// As [`Codec::split`] and [`Codec::full_name`]; permanent when the bytes do not decode.
+    pub async fn show(&self, bytes: Option<&[u8]>) -> Result<(u32, String, serde_json::Value), Failure> {
+        let (id, datum) = Self::split(bytes)?;
+        let known = self.known(id).await?;
+        let undecodable =
+            |what: String| Failure::permanent("undecodable", format!("decode {} with schema id {id}: {what}", known.full_name));
+        let mut rest = datum.as_slice();
+        let value = known.reader.read_value(&mut rest).map_err(|error| undecodable(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(undecodable(format!("{} bytes left over", rest.len())));
+        }
+        Ok((id, known.full_name.clone(), json::of_avro(&value)))
+    }
+
+    /// The wire bytes of a value that a person wrote, in the schema `id`.
+    ///
+    /// # Errors
+    /// [`EditError::Faults`] where it does not fit the schema.
+    pub async fn write(&self, id: u32, value: &serde_json::Value) -> Result<Vec<u8>, EditError> {
+        let known = self.known(id).await.map_err(EditError::Schema)?;
+        let value = json::to_avro(known.schema, value).map_err(EditError::Faults)?;
+        let unfit =
+            |error: apache_avro::Error| EditError::Faults(vec![operation::Fault { pointer: String::new(), detail: error.to_string() }]);
+        let writer = GenericDatumWriter::builder(known.schema).build().map_err(unfit)?;
+        Ok(get_payload(id, writer.write_value_to_vec(value).map_err(unfit)?))
+    }
+
+    /// The id of a schema of record type `full_name`: our own, or the newest met so far.
+    #[must_use]
+    pub fn id_of(&self, full_name: &str) -> Option<u32> {
+        let met = || self.known.read().ok()?.iter().filter(|(_, known)| known.full_name == full_name).map(|(id, _)| *id).max();
+        self.own.get(full_name).map(|own| own.id).or_else(met)
     }
 
     /// Remembers the schema behind an id, as read from the service's own table at start.

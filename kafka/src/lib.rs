@@ -13,6 +13,7 @@ pub mod effects;
 pub mod failure;
 pub mod group_commit;
 pub mod harm;
+pub mod json;
 pub mod message;
 pub mod ops;
 pub mod registry;

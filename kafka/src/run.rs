@@ -24,6 +24,8 @@ use crate::{consumer, deadlines, ops, relay, retry, setup, topics, worker};
 
 /// How long dependencies are waited for at start.
 const START: Duration = Duration::from_secs(60);
+/// Requests of operators under way at once.
+const OPERATIONS: usize = 4;
 /// How long the parts may take to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -197,13 +199,14 @@ async fn serve<S: Service>(service: Arc<S>, config: Config) -> anyhow_lite::Resu
     let metrics = ops::install_metrics()?;
     let relay_status = Arc::new(relay::Status::default());
     let checks = ops::Checks { relay: Some(Arc::clone(&relay_status)), ..ops::Checks::default() };
-    let ops_server = ops::serve(config.text("ops_addr")?, checks.clone(), metrics)?;
+    let desk = ops::Slot::default();
+    let ops_server = ops::serve(config.text("ops_addr")?, checks.clone(), metrics, Arc::clone(&desk))?;
     let ops_handle = ops_server.handle();
     tokio::spawn(ops_server);
     let (stopper, stop) = watch::channel(false);
     let instance = config.optional("instance_id").map_or_else(|| format!("{}-1", S::NAME), str::to_owned);
     let outcome = tokio::select! {
-        outcome = run(Arc::clone(&service), config, instance, &checks, relay_status, (stopper, stop)) => outcome,
+        outcome = run(Arc::clone(&service), config, instance, &checks, (relay_status, desk), (stopper, stop)) => outcome,
         () = starting_is_stopped(&checks) => Ok(()),
     };
     ops_handle.stop(false).await;
@@ -235,7 +238,7 @@ async fn run<S: Service>(
     config: Config,
     instance: String,
     checks: &ops::Checks,
-    relay_status: Arc<relay::Status>,
+    (relay_status, desk): (Arc<relay::Status>, ops::Slot),
     (stopper, stop): (watch::Sender<bool>, watch::Receiver<bool>),
 ) -> anyhow_lite::Result<()> {
     let connect = connect_options(config.secret("database_url")?.expose(), &instance)?;
@@ -274,6 +277,7 @@ async fn run<S: Service>(
     let server = http_server::<S>(&config, http)?;
     let server_handle = server.handle();
     let mut server = tokio::spawn(server);
+    seat(&desk, service.as_ref(), &context);
     checks.started.store(true, Ordering::Relaxed);
     tracing::info!(service = S::NAME, "serving");
 
@@ -295,6 +299,19 @@ async fn run<S: Service>(
         Err(_elapsed) => tracing::warn!("not everything stopped in time; what is open is rolled back and taken up by the next start"),
     }
     broken.map_or(Ok(()), |reason| Err(reason.into()))
+}
+
+/// From here on operators are answered.
+fn seat<S: Service>(slot: &ops::Slot, service: &S, context: &Context) {
+    let desk = ops::Desk {
+        service: S::NAME,
+        units: context.units.clone(),
+        // Few at once: operators must not take the connections that orders need.
+        bridge: Bridge::new(OPERATIONS),
+        sagas: service.sagas(),
+        streams_of: S::streams_of,
+    };
+    drop(slot.set(desk));
 }
 
 async fn relay_died<T>(thread: &std::thread::JoinHandle<T>) {

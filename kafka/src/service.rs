@@ -7,6 +7,7 @@ use record::Topic;
 
 use crate::effects::Effects;
 use crate::failure::Failure;
+use crate::ops::Sagas;
 use crate::registry::Gate;
 use crate::route::Routes;
 use crate::run::Context;
@@ -58,6 +59,17 @@ pub trait Service: Send + Sync + Sized + 'static {
 
     /// Registers the HTTP routes.
     fn configure(http: &Self::Http, config: &mut ServiceConfig);
+
+    /// The sagas it runs, as operators see them; none unless it runs some.
+    fn sagas(&self) -> Option<Arc<dyn Sagas>> {
+        None
+    }
+
+    /// The streams in which this service records what it does in the story `correlation`.
+    #[must_use]
+    fn streams_of(_correlation: &str) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Names what deciding a deadline of `saga` needs loaded.
     fn deadline_needs(&self, saga: &str, needs: &mut Needs<Self::Work>);

@@ -51,6 +51,12 @@ impl Units {
         self.pool.begin().await
     }
 
+    /// The codec, for what people read.
+    #[must_use]
+    pub fn codec(&self) -> &Codec {
+        &self.codec
+    }
+
     /// The pool, for reads.
     #[must_use]
     pub fn pool(&self) -> &PgPool {

@@ -184,7 +184,7 @@ async fn decide(units: &Units, targets: &[Target], decision: &Decision, by: &Ope
     Ok(judged.into_iter().map(|(decided, _)| decided).collect())
 }
 
-fn judge(letter: &Letter, target: Target, decision: &Decision) -> Decided {
+pub(super) fn judge(letter: &Letter, target: Target, decision: &Decision) -> Decided {
     let back = matches!(decision, Decision::Redriven | Decision::Edited(_));
     if letter.redrive_no != target.redrive_no {
         Decided::Changed

@@ -143,10 +143,18 @@ impl Letter {
 pub struct Filter {
     /// Where they stand.
     pub state: Option<State>,
+    /// Not those that are given up.
+    pub not_dead: bool,
     /// Where they came from.
     pub topic: Option<String>,
+    /// Their record type.
+    pub record: Option<String>,
     /// Their key.
     pub key: Option<Vec<u8>>,
+    /// The story they belong to.
+    pub correlation: Option<String>,
+    /// Only those that failed last before this instant.
+    pub before: Option<Micros>,
     /// Their id.
     pub message_id: Option<MessageId>,
     /// Class of their last failure.
@@ -173,7 +181,9 @@ pub async fn list(db: &mut PgConnection, group: &str, filter: &Filter, limit: i6
            AND ($3::text IS NULL OR p.state = $3) AND ($4::text IS NULL OR p.topic = $4) AND ($5::bytea IS NULL OR p.key = $5)
            AND ($6::uuid IS NULL OR p.message_id = $6) AND ($7::text IS NULL OR p.error_class = $7)
            AND ($8::text IS NULL OR p.error_code = $8) AND ($9::text IS NULL OR p.fingerprint = $9)
-         ORDER BY p.pos LIMIT $10"
+           AND ($10::text IS NULL OR p.record = $10) AND ($11::text IS NULL OR p.correlation_id = $11)
+           AND ($12::bigint IS NULL OR p.last_failure_at < to_timestamp($12 / 1000000.0)) AND NOT ($13 AND p.state = 'dead')
+         ORDER BY p.pos LIMIT $14"
     );
     let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
         .bind(group)
@@ -185,6 +195,10 @@ pub async fn list(db: &mut PgConnection, group: &str, filter: &Filter, limit: i6
         .bind(filter.class.as_deref())
         .bind(filter.code.as_deref())
         .bind(filter.fingerprint.as_deref())
+        .bind(filter.record.as_deref())
+        .bind(filter.correlation.as_deref())
+        .bind(filter.before)
+        .bind(filter.not_dead)
         .bind(limit.clamp(1, PAGE))
         .fetch_all(db)
         .await?;
@@ -218,6 +232,8 @@ pub struct Group {
     pub error: String,
     /// How many.
     pub count: i64,
+    /// How many different keys.
+    pub keys: i64,
     /// Messages that wait behind them.
     pub followers: i64,
     /// When the oldest failed last.
@@ -228,22 +244,36 @@ pub struct Group {
     pub now: Micros,
 }
 
-/// Dead letters by what they have in common, the largest groups first, at most 200.
+/// Those dead letters that `filter` wants, by what they have in common, the largest groups first, at most 200.
 ///
 /// # Errors
 /// The database does not answer.
-pub async fn groups(db: &mut PgConnection, group: &str) -> Result<Vec<Group>, sqlx::Error> {
+pub async fn groups(db: &mut PgConnection, group: &str, filter: &Filter) -> Result<Vec<Group>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT p.topic, p.record, coalesce(p.error_class, '') AS class, coalesce(p.error_code, '') AS code, coalesce(p.fingerprint, '') AS fingerprint,
-                coalesce((array_agg(p.error ORDER BY p.last_failure_at DESC))[1], '') AS error, count(*) AS count,
+                coalesce((array_agg(p.error ORDER BY p.last_failure_at DESC))[1], '') AS error, count(*) AS count, count(DISTINCT p.key) AS keys,
                 (extract(epoch FROM min(p.last_failure_at)) * 1000000)::bigint AS oldest,
                 (extract(epoch FROM max(p.last_failure_at)) * 1000000)::bigint AS newest,
                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now,
                 sum((SELECT count(*) FROM parked f WHERE NOT p.alone AND f.consumer_group = p.consumer_group AND f.topic = p.topic AND f.key = p.key AND f.state = 'follower'))::bigint AS followers
-         FROM parked p WHERE p.consumer_group = $1 AND p.state = 'dead'
+         FROM parked p
+         WHERE p.consumer_group = $1 AND p.state = 'dead'
+           AND ($2::text IS NULL OR p.topic = $2) AND ($3::bytea IS NULL OR p.key = $3) AND ($4::uuid IS NULL OR p.message_id = $4)
+           AND ($5::text IS NULL OR p.error_class = $5) AND ($6::text IS NULL OR p.error_code = $6) AND ($7::text IS NULL OR p.fingerprint = $7)
+           AND ($8::text IS NULL OR p.record = $8) AND ($9::text IS NULL OR p.correlation_id = $9)
+           AND ($10::bigint IS NULL OR p.last_failure_at < to_timestamp($10 / 1000000.0))
          GROUP BY p.topic, p.record, 3, 4, 5 ORDER BY count(*) DESC, p.topic LIMIT 200",
     )
     .bind(group)
+    .bind(filter.topic.as_deref())
+    .bind(filter.key.as_deref())
+    .bind(filter.message_id.map(MessageId::uuid))
+    .bind(filter.class.as_deref())
+    .bind(filter.code.as_deref())
+    .bind(filter.fingerprint.as_deref())
+    .bind(filter.record.as_deref())
+    .bind(filter.correlation.as_deref())
+    .bind(filter.before)
     .fetch_all(db)
     .await?;
     rows.iter()
@@ -256,6 +286,7 @@ pub async fn groups(db: &mut PgConnection, group: &str) -> Result<Vec<Group>, sq
                 fingerprint: row.try_get("fingerprint")?,
                 error: row.try_get("error")?,
                 count: row.try_get("count")?,
+                keys: row.try_get("keys")?,
                 followers: row.try_get("followers")?,
                 oldest: row.try_get("oldest")?,
                 newest: row.try_get("newest")?,

@@ -9,6 +9,7 @@
 mod decide;
 pub mod headers;
 mod letter;
+pub mod look;
 pub(crate) mod post;
 pub(crate) mod store;
 mod tiers;

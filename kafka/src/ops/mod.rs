@@ -1,4 +1,11 @@
-//! The ops port: `/livez`, `/readyz`, `/startupz`, `/metrics`. Apart from the public port, never published.
+//! The ops port: `/livez`, `/readyz`, `/startupz`, `/metrics`, and what operators do (crate `operation` lists it). Apart from
+//! the public port, never published.
+
+mod desk;
+mod letters;
+mod problem;
+mod query;
+mod stories;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +15,12 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::consumer;
 use crate::relay;
+
+pub use desk::{Desk, SagaStatus, Sagas, Slot, instant};
+pub use problem::Refusal;
+
+/// Bytes of a request's body: an edited message may be as large as Kafka lets it be by default.
+const BODY_MAX: usize = 2 * 1024 * 1024;
 
 /// What the ops port looks at.
 #[derive(Debug, Clone, Default)]
@@ -66,11 +79,16 @@ pub fn install_metrics() -> Result<PrometheusHandle, metrics_exporter_prometheus
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve(addr: &str, checks: Checks, metrics: PrometheusHandle) -> std::io::Result<actix_web::dev::Server> {
+pub fn serve(addr: &str, checks: Checks, metrics: PrometheusHandle, desk: Slot) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
-        let (checks, metrics) = (checks.clone(), metrics.clone());
+        let (checks, metrics, desk) = (checks.clone(), metrics.clone(), Arc::clone(&desk));
         let started = Arc::clone(&checks.started);
         App::new()
+            .app_data(web::Data::new(desk))
+            .app_data(web::PayloadConfig::new(BODY_MAX))
+            .configure(letters::configure)
+            .configure(stories::configure)
+            .default_service(web::to(|| async { Refusal::nothing_here().response() }))
             .route("/livez", web::get().to(|| async { HttpResponse::Ok().json(serde_json::json!({"status": "ok"})) }))
             .route("/startupz", web::get().to(move || answer(vec![("started", started.load(Ordering::Relaxed), String::new())])))
             .route("/readyz", web::get().to(move || answer(checks.list())))
