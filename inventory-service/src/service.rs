@@ -54,6 +54,10 @@ impl Service for Inventory {
         http::configure(http, config);
     }
 
+    fn streams_of(story: &str) -> Vec<String> {
+        vec![format!("hold-{story}")]
+    }
+
     // Deadlines belong to sagas, and orders run those.
     fn deadline_needs(&self, _: &str, _: &mut Needs<Rows>) {}
 

@@ -16,6 +16,7 @@
 pub mod cancel;
 mod handlers;
 pub mod http;
+mod operate;
 pub mod place;
 pub mod routes;
 pub mod service;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web::ServiceConfig;
+use kafka::ops::Sagas;
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
 use kafka::{Context, Failure, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
@@ -95,6 +96,14 @@ impl Service for Orders {
 
     fn configure(http: &Face, config: &mut ServiceConfig) {
         http::configure(http, config);
+    }
+
+    fn sagas(&self) -> Option<Arc<dyn Sagas>> {
+        Some(Arc::new(self.saga().clone()))
+    }
+
+    fn streams_of(story: &str) -> Vec<String> {
+        vec![format!("order-{story}"), format!("saga-{story}")]
     }
 
     fn deadline_needs(&self, saga: &str, needs: &mut Needs<Rows>) {

@@ -43,6 +43,12 @@ impl OrderSaga {
         Self { definition: Arc::new(definition) }
     }
 
+    /// The definition they run under.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
     /// Names what deciding about this order needs loaded.
     pub fn needs(id: OrderId, needs: &mut Needs<Rows>) {
         needs.stream(order_stream(id));

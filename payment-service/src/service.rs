@@ -60,6 +60,10 @@ impl Service for Payments {
         config.default_service(web::to(not_found));
     }
 
+    fn streams_of(story: &str) -> Vec<String> {
+        vec![format!("payment-{story}")]
+    }
+
     // Deadlines belong to sagas, and orders run those.
     fn deadline_needs(&self, _: &str, _: &mut Needs<Books>) {}
 

@@ -2,6 +2,7 @@
 
 mod keys;
 mod read;
+mod sagas;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,6 +15,7 @@ use values::{Money, OrderId, Sku};
 
 pub use keys::{KeyRow, UsedKey, insert_keys, used_keys};
 pub use read::{Read, count_prices, find_order, list_orders, shown};
+pub use sagas::{SagaRow, find_saga, running_sagas, stuck_sagas};
 
 /// What decisions of one unit need of our own tables, and what they leave to write there.
 #[derive(Debug, Default)]

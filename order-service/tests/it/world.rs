@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     stack: Stack,
     url: String,
+    pub(crate) ops: String,
     /// How many placements' COMMITs are to lose their answer.
     pub(crate) commits_to_lose: ToLose,
     pub(crate) inventory: Participant,
@@ -85,6 +86,7 @@ impl World {
         let (bootstrap, registry) = (stack.kafka_bootstrap(), stack.registry_url());
         let world = Self {
             url: stack.service_url(Service::Orders, instance),
+            ops: stack.ops_url(Service::Orders, instance),
             inventory: Participant::new(topics::INVENTORY, &bootstrap, &registry).await,
             payments: Participant::new(topics::PAYMENTS, &bootstrap, &registry).await,
             commits_to_lose,
