@@ -72,7 +72,7 @@ async fn clock<S: Service>(firing: &Firing<S>) -> Result<Option<(i64, i64)>, sql
     let row = sqlx::query(
         "SELECT (extract(epoch FROM min(coalesce(caught_up_at, '-infinity'))) * 1000000)::numeric::text AS read_to,
                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now
-         FROM progress WHERE consumer_group = $1",
+         FROM progress WHERE consumer_group = $1 AND NOT starts_with(topic, $1 || '.retry.')",
     )
     .bind(S::NAME)
     .fetch_one(&firing.units.pool)

@@ -142,13 +142,3 @@ pub(crate) const QUICK_TRIES: [Duration; 3] = [Duration::from_millis(10), Durati
 
 /// How long a claimed effect belongs to its worker. Longer than the quick tries and a provider's timeout together.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
-
-/// How long effect number `attempt` (failed rounds so far, from 0) waits for its next round: 5 s, 30 s, then 5 min.
-/// Source: the default retry tiers, DESIGN 2.
-pub(crate) fn delay(attempt: i32) -> Duration {
-    match attempt {
-        ..=0 => Duration::from_secs(5),
-        1 => Duration::from_secs(30),
-        2.. => Duration::from_mins(5),
-    }
-}

@@ -5,7 +5,7 @@
 //! crate `fail`, where `return` takes `abort`, `error` or `delay:<ms>`; `SABOTAGE=no_doubt_rule,…`. What was reached is
 //! appended to the file `FAILPOINTS_LOG`, a line `<point> <action>` before it acts, so that it is told by the dead too.
 
-/// Every step at which a process can be harmed: relay L0 to L6, consumer C0 to C5.
+/// Every step at which a process can be harmed: relay L0 to L6, consumer C0 to C5, retry R1 to R6.
 pub const POINTS: &[&str] = &[
     "L0.locked",
     "L1.fenced",
@@ -27,6 +27,12 @@ pub const POINTS: &[&str] = &[
     "C4.lost",
     "C4.settled",
     "C5.noted",
+    "R1.parked",
+    "R2.committed",
+    "R3.drained",
+    "R4.committed",
+    "R5.promoted",
+    "R6.dead",
 ];
 
 /// A defence that can be switched off. The fault run that must notice is named in `it/SABOTAGE.md`.

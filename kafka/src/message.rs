@@ -109,6 +109,23 @@ impl HeaderText {
         self.0.push('\n');
     }
 
+    /// Adds a header as it came from Kafka. What is no plain text is kept as hexadecimal digits under `<name>;hex`.
+    pub(crate) fn push_raw(&mut self, name: &str, value: Option<&[u8]>) {
+        let value = value.unwrap_or_default();
+        match std::str::from_utf8(value) {
+            Ok(text) if !value.iter().any(u8::is_ascii_control) && !name.contains([':', '\n']) => {
+                self.0.push_str(name);
+                self.0.push_str(": ");
+                self.0.push_str(text);
+                self.0.push('\n');
+            }
+            _ => {
+                let name: String = name.chars().filter(|c| !c.is_control() && *c != ':').collect();
+                self.push(&format!("{name};hex"), &hex::encode(value));
+            }
+        }
+    }
+
     /// The stored bytes.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -133,6 +150,15 @@ mod tests {
         let bytes = text.into_bytes();
         let read: Vec<_> = HeaderText::parse(&bytes).collect();
         assert_eq!(read, [("ce_id", "1"), ("correlation-id", "a src: evil/1")]);
+    }
+
+    #[test]
+    fn headers_that_are_no_text_are_kept_as_digits() {
+        let mut text = HeaderText::default();
+        text.push_raw("src", Some(b"orders/1"));
+        text.push_raw("odd\nname", Some(b"\xff\n"));
+        text.push_raw("none", None);
+        assert_eq!(text.into_bytes(), b"src: orders/1\noddname;hex: ff0a\nnone: \n");
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl Meta {
     }
 }
 
-type Body = Box<dyn Any + Send + Sync>;
+pub(crate) type Body = Box<dyn Any + Send + Sync>;
 type Decode = Box<dyn Fn(&Codec, u32, &[u8]) -> Result<Body, Failure> + Send + Sync>;
 type Ask<W> = Box<dyn Fn(&(dyn Any + Send + Sync), &mut Needs<W>) + Send + Sync>;
 type GiveUp<W> = Box<dyn Fn(&mut Unit<W>, &Meta, &(dyn Any + Send + Sync), &Failure) -> Result<(), Failure> + Send + Sync>;

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::codec::Codec;
 use crate::effects::{EffectRow, State};
+use crate::failure::Failure;
 use crate::retry;
 use crate::topics::Partitions;
 use crate::unit::{EffectChange, Needs, Slot, Unit, Work};
@@ -41,6 +42,26 @@ impl Units {
     #[must_use]
     pub fn with_worker(self, worker: Arc<Notify>) -> Self {
         Self { worker, ..self }
+    }
+
+    /// The same, with one topic more that it may write.
+    #[must_use]
+    pub fn also(self, topic: &str, partitions: i32) -> Self {
+        let all = self.partitions.iter().map(|(topic, count)| (topic.to_owned(), count)).chain([(topic.to_owned(), partitions)]);
+        let partitions = Arc::new(Partitions::new(all));
+        Self { partitions, ..self }
+    }
+
+    /// Whose failures are parked, and how.
+    #[must_use]
+    pub fn retry(&self) -> &retry::Settings {
+        &self.retry
+    }
+
+    /// What wakes the relay.
+    #[must_use]
+    pub fn relay_wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.relay)
     }
 
     /// A transaction of its own.
@@ -102,6 +123,14 @@ impl Units {
     pub async fn store<W: Work>(&self, db: &mut PgConnection, unit: &mut Unit<W>) -> Result<(), sqlx::Error> {
         store_events(db, unit).await?;
         store_effects(db, unit).await?;
+        let given_up: Vec<(&EffectRow, &Failure)> = unit
+            .effect_changes
+            .iter()
+            .filter_map(|change| if let EffectChange::Dead { effect, failure } = change { Some((&**effect, failure)) } else { None })
+            .collect();
+        if !given_up.is_empty() {
+            unit.posts.extend(retry::effects::give_up(db, &self.retry, &self.partitions, unit.now(), &given_up).await?);
+        }
         store_deadlines(db, unit).await?;
         unit.work.store(db).await?;
         store_outbox(db, unit).await
@@ -109,7 +138,7 @@ impl Units {
 
     /// Wakes the relay, and the effect worker when there is work for it. Call it after every commit of a unit.
     pub fn committed<W: Work>(&self, unit: &Unit<W>) {
-        if !unit.staged.is_empty() {
+        if !unit.staged.is_empty() || !unit.posts.is_empty() {
             self.relay.notify_one();
         }
         if !unit.new_effects.is_empty() || !unit.effect_changes.is_empty() {
@@ -179,6 +208,9 @@ async fn store_events<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result<
     Ok(())
 }
 
+/// Stream, step, new state, what undid it, delay in milliseconds, tries to count.
+type Changed<'a> = (&'a str, &'a str, State, Option<uuid::Uuid>, i64, i32);
+
 async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result<(), sqlx::Error> {
     let new = &unit.new_effects;
     if !new.is_empty() {
@@ -202,22 +234,24 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
     if unit.effect_changes.is_empty() {
         return Ok(());
     }
-    let parts: Vec<(&str, &str, State, Option<uuid::Uuid>, i64)> = unit
+    let parts: Vec<Changed<'_>> = unit
         .effect_changes
         .iter()
         .map(|change| match change {
-            EffectChange::Drop { stream, step } => (stream.as_str(), step.as_str(), State::Dropped, None, 0),
-            EffectChange::Undo { stream, step, cause } => (stream.as_str(), step.as_str(), State::Calling, Some(cause.uuid()), 0),
-            EffectChange::Done { stream, step } => (stream.as_str(), step.as_str(), State::Done, None, 0),
-            EffectChange::Again { stream, step, delay_ms } => (stream.as_str(), step.as_str(), State::Unknown, None, *delay_ms),
+            EffectChange::Drop { stream, step } => (stream.as_str(), step.as_str(), State::Dropped, None, 0, 0),
+            EffectChange::Undo { stream, step, cause } => (stream.as_str(), step.as_str(), State::Calling, Some(cause.uuid()), 0, 0),
+            EffectChange::Done { stream, step } => (stream.as_str(), step.as_str(), State::Done, None, 0, 0),
+            EffectChange::Again { stream, step, delay_ms } => (stream.as_str(), step.as_str(), State::Unknown, None, *delay_ms, 1),
+            EffectChange::Postpone { stream, step, delay_ms } => (stream.as_str(), step.as_str(), State::Unknown, None, *delay_ms, 0),
+            EffectChange::Dead { effect, .. } => (effect.stream.as_str(), effect.step.as_str(), State::Dead, None, 0, 1),
         })
         .collect();
     sqlx::query(
         "UPDATE effects e
          SET state = c.state, undo_cause = coalesce(c.undo, e.undo_cause),
-             attempt = e.attempt + CASE WHEN c.state = 'unknown' THEN 1 ELSE 0 END,
+             attempt = e.attempt + c.tries,
              due_at = CASE WHEN c.state = 'unknown' THEN clock_timestamp() + c.delay_ms * interval '1 millisecond' ELSE e.due_at END
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) AS c (stream, step, state, undo, delay_ms)
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[], $6::int[]) AS c (stream, step, state, undo, delay_ms, tries)
          WHERE e.stream = c.stream AND e.step = c.step",
     )
     .bind(parts.iter().map(|p| p.0).collect::<Vec<_>>())
@@ -225,7 +259,8 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
     .bind(parts.iter().map(|p| p.2.as_str()).collect::<Vec<_>>())
     .bind(parts.iter().map(|p| p.3).collect::<Vec<_>>())
     .bind(parts.iter().map(|p| p.4).collect::<Vec<_>>())
-    .execute(db)
+    .bind(parts.iter().map(|p| p.5).collect::<Vec<_>>())
+    .execute(&mut *db)
     .await?;
     Ok(())
 }
@@ -253,17 +288,17 @@ async fn store_deadlines<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Resu
 }
 
 async fn store_outbox<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result<(), sqlx::Error> {
-    let staged = &unit.staged;
-    if staged.is_empty() {
+    let (staged, posts) = (&unit.staged, &unit.posts);
+    if staged.is_empty() && posts.is_empty() {
         return Ok(());
     }
     sqlx::query("SELECT outbox_append($1, $2, $3, $4, $5, $6)")
-        .bind(staged.iter().map(|s| s.id.uuid()).collect::<Vec<_>>())
-        .bind(staged.iter().map(|s| s.topic).collect::<Vec<_>>())
-        .bind(staged.iter().map(|s| s.partition).collect::<Vec<_>>())
-        .bind(staged.iter().map(|s| s.key.as_bytes()).collect::<Vec<_>>())
-        .bind(staged.iter().map(|s| s.headers.as_slice()).collect::<Vec<_>>())
-        .bind(staged.iter().map(|s| s.payload.as_slice()).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.id.uuid()).chain(posts.iter().map(|p| p.id)).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.topic).chain(posts.iter().map(|p| p.topic.as_str())).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.partition).chain(posts.iter().map(|p| p.partition)).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.key.as_bytes()).chain(posts.iter().map(|p| p.key.as_slice())).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.headers.as_slice()).chain(posts.iter().map(|p| p.headers.as_slice())).collect::<Vec<_>>())
+        .bind(staged.iter().map(|s| s.payload.as_slice()).chain(posts.iter().map(|p| p.payload.as_slice())).collect::<Vec<_>>())
         .execute(db)
         .await?;
     Ok(())

@@ -16,6 +16,7 @@ use crate::codec::Codec;
 use crate::effects::{EffectRow, NewEffect};
 use crate::failure::Failure;
 use crate::message::{Cause, HeaderText, MessageId, header};
+use crate::retry::store::Post;
 use crate::topics::Partitions;
 
 /// Microseconds since the Unix epoch, by the database's clock.
@@ -118,12 +119,57 @@ pub(crate) enum EffectChange {
     Done { stream: String, step: String },
     /// To be called again at a later time.
     Again { stream: String, step: String, delay_ms: i64 },
+    /// To be called again at a later time, without a try being counted.
+    Postpone { stream: String, step: String, delay_ms: i64 },
+    /// Given up: its saga is told in this unit.
+    Dead { effect: Box<EffectRow>, failure: Failure },
+}
+
+/// The service's own rows, which note that they were changed: what a failing handler did to them cannot be taken back.
+#[derive(Debug, Default)]
+pub struct Tracked<W> {
+    rows: W,
+    touched: bool,
+}
+
+impl<W> std::ops::Deref for Tracked<W> {
+    type Target = W;
+
+    fn deref(&self) -> &W {
+        &self.rows
+    }
+}
+
+impl<W> std::ops::DerefMut for Tracked<W> {
+    fn deref_mut(&mut self) -> &mut W {
+        self.touched = true;
+        &mut self.rows
+    }
+}
+
+/// A deadline as it stands in a unit: armed for a step at an instant, or disarmed.
+type Deadline = Option<(String, Micros)>;
+
+/// What one message's handler changed, to take it back when it fails.
+#[derive(Default)]
+struct Journal {
+    on: bool,
+    staged: usize,
+    effects: usize,
+    changes: usize,
+    streams: Vec<(String, Slot)>,
+    deadlines: Vec<(String, Option<Deadline>)>,
+    /// Something of an earlier message was taken out: only deciding the whole unit again brings it back.
+    torn: bool,
 }
 
 /// Decisions of one transaction.
 pub struct Unit<W: Work> {
     /// The service's own rows.
-    pub work: W,
+    pub work: Tracked<W>,
+    journal: Journal,
+    /// What leaves about messages that failed, behind everything staged.
+    pub(crate) posts: Vec<Post>,
     now: Micros,
     codec: Arc<Codec>,
     partitions: Arc<Partitions>,
@@ -134,7 +180,7 @@ pub struct Unit<W: Work> {
     pub(crate) staged: Vec<Staged>,
     pub(crate) new_effects: Vec<NewEffect>,
     pub(crate) effect_changes: Vec<EffectChange>,
-    pub(crate) deadlines: BTreeMap<String, Option<(String, Micros)>>,
+    pub(crate) deadlines: BTreeMap<String, Deadline>,
 }
 
 impl<W: Work> fmt::Debug for Unit<W> {
@@ -153,7 +199,9 @@ impl<W: Work> Unit<W> {
         work: W,
     ) -> Self {
         Self {
-            work,
+            work: Tracked { rows: work, touched: false },
+            journal: Journal::default(),
+            posts: Vec::new(),
             now,
             codec,
             partitions,
@@ -179,6 +227,39 @@ impl<W: Work> Unit<W> {
     pub fn because(&mut self, cause: Cause) {
         self.cause = Some(cause);
         self.next_index = 0;
+    }
+
+    /// From here on what is written belongs to one message and can be taken back by [`Unit::take_back`].
+    pub(crate) fn begin_message(&mut self) {
+        self.work.touched = false;
+        self.journal.on = true;
+        self.journal.torn = false;
+        self.journal.staged = self.staged.len();
+        self.journal.effects = self.new_effects.len();
+        self.journal.changes = self.effect_changes.len();
+        self.journal.streams.clear();
+        self.journal.deadlines.clear();
+    }
+
+    /// Takes back what was written since [`Unit::begin_message`]. `false`: that is not possible, since the service's own rows
+    /// were touched too; the unit must be thrown away.
+    pub(crate) fn take_back(&mut self) -> bool {
+        if self.work.touched || self.journal.torn || !self.journal.on {
+            return false;
+        }
+        self.staged.truncate(self.journal.staged);
+        self.new_effects.truncate(self.journal.effects);
+        self.effect_changes.truncate(self.journal.changes);
+        while let Some((stream, slot)) = self.journal.streams.pop() {
+            self.streams.insert(stream, slot);
+        }
+        while let Some((saga, before)) = self.journal.deadlines.pop() {
+            match before {
+                Some(armed) => self.deadlines.insert(saga, armed),
+                None => self.deadlines.remove(&saga),
+            };
+        }
+        true
     }
 
     /// The cause in force.
@@ -223,11 +304,12 @@ impl<W: Work> Unit<W> {
         let json = serde_json::to_string(state)
             .map_err(|error| Failure::permanent("state_unwritable", format!("write the state of {stream}: {error}")))?;
         let slot = self.streams.get_mut(stream).ok_or_else(|| not_loaded(stream))?;
-        slot.version = slot.version.saturating_add(1);
-        slot.json = Some(json);
-        slot.typed = Some(Box::new(state.clone()));
-        slot.changed = true;
-        let version = slot.version;
+        let version = slot.version.saturating_add(1);
+        let after = Slot { version, json: Some(json), typed: Some(Box::new(state.clone())), changed: true };
+        let before = std::mem::replace(slot, after);
+        if self.journal.on {
+            self.journal.streams.push((stream.to_owned(), before));
+        }
         let id = MessageId::derived(cause.id, cause.step, self.next_index);
         self.next_index = self.next_index.saturating_add(1);
         self.stage(id, cause, stream, Some(version), key, event)
@@ -318,7 +400,7 @@ impl<W: Work> Unit<W> {
     /// Permanent: no cause.
     pub fn undo_effects(&mut self, stream: &str) -> Result<(), Failure> {
         let cause = self.cause()?.id;
-        self.new_effects.retain(|new| new.stream != stream);
+        self.forget_effects(|new| new.stream == stream);
         for effect in self.effects.get(stream).into_iter().flatten() {
             let (stream, step) = (stream.to_owned(), effect.step.clone());
             match effect.state {
@@ -334,7 +416,7 @@ impl<W: Work> Unit<W> {
 
     /// Takes one effect that waits out of its stream's queue: it will not be called.
     pub fn drop_effect(&mut self, stream: &str, step: &str) {
-        self.new_effects.retain(|new| !(new.stream == stream && new.step == step));
+        self.forget_effects(|new| new.stream == stream && new.step == step);
         let waits = |effect: &&EffectRow| {
             effect.step == step && matches!(effect.state, crate::effects::State::Pending | crate::effects::State::Unknown)
         };
@@ -343,21 +425,34 @@ impl<W: Work> Unit<W> {
         }
     }
 
+    fn forget_effects(&mut self, which: impl Fn(&NewEffect) -> bool) {
+        let earlier = self.new_effects.get(..self.journal.effects).unwrap_or(&self.new_effects);
+        self.journal.torn |= earlier.iter().any(&which);
+        self.new_effects.retain(|new| !which(new));
+    }
+
     /// Arms the saga's one deadline, replacing an earlier one; `None` disarms it.
     pub fn deadline(&mut self, saga: &str, armed: Option<(&str, Micros)>) {
-        self.deadlines.insert(saga.to_owned(), armed.map(|(step, due)| (step.to_owned(), due)));
+        let before = self.deadlines.insert(saga.to_owned(), armed.map(|(step, due)| (step.to_owned(), due)));
+        if self.journal.on {
+            self.journal.deadlines.push((saga.to_owned(), before));
+        }
     }
 
     /// Whether anything was decided.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.staged.is_empty() && self.new_effects.is_empty() && self.effect_changes.is_empty() && self.deadlines.is_empty()
+        self.staged.is_empty()
+            && self.posts.is_empty()
+            && self.new_effects.is_empty()
+            && self.effect_changes.is_empty()
+            && self.deadlines.is_empty()
     }
 
     /// Rows this unit adds to the outbox; a unit is refused by the database above 5,000.
     #[must_use]
     pub fn outbox_rows(&self) -> usize {
-        self.staged.len()
+        self.staged.len().saturating_add(self.posts.len())
     }
 }
 

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, Row};
 
 use super::TopicPartition;
 use super::chain::Last;
+use super::known::Known;
 use crate::harm::{self, Sabotage};
 
 /// A partition taken over: from where, under which epoch, after which record.
@@ -20,7 +21,12 @@ pub(super) struct Taken {
 
 /// Raises the epoch of every partition in one short transaction, which waits for a zombie's open transaction, and reads
 /// where to go on. A partition never met before starts at offset 0.
-pub(super) async fn take(pool: &PgPool, group: &str, owner: &str, partitions: &[TopicPartition]) -> Result<Vec<Taken>, sqlx::Error> {
+pub(super) async fn take(
+    pool: &PgPool,
+    group: &str,
+    owner: &str,
+    partitions: &[TopicPartition],
+) -> Result<(Vec<Taken>, Known), sqlx::Error> {
     let topics: Vec<&str> = partitions.iter().map(|p| p.topic.as_str()).collect();
     let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
     let mut tx = pool.begin().await?;
@@ -57,8 +63,65 @@ pub(super) async fn take(pool: &PgPool, group: &str, owner: &str, partitions: &[
             found.last.insert(row.try_get("src")?, row.try_get("last_seq")?);
         }
     }
+    // After the epochs: whatever an owner before us parked is visible now, and nobody else parks any more.
+    let known = known(&mut tx, group, partitions).await?;
     tx.commit().await?;
-    Ok(taken)
+    Ok((taken, known))
+}
+
+/// What is parked of these partitions: blocked keys, and stories of messages that perform a step.
+pub(super) async fn known(db: &mut PgConnection, group: &str, partitions: &[TopicPartition]) -> Result<Known, sqlx::Error> {
+    let topics: Vec<&str> = partitions.iter().map(|p| p.topic.as_str()).collect();
+    let numbers: Vec<i32> = partitions.iter().map(|p| p.partition).collect();
+    let keys = sqlx::query(
+        "SELECT b.topic, b.key FROM unnest($2::text[], $3::int[]) AS o (topic, partition)
+         JOIN blocked_key b ON b.consumer_group = $1 AND b.topic = o.topic AND b.partition = o.partition LIMIT $4",
+    )
+    .bind(group)
+    .bind(&topics)
+    .bind(&numbers)
+    .bind(Known::limit())
+    .fetch_all(&mut *db)
+    .await?;
+    let stories = sqlx::query_scalar("SELECT DISTINCT correlation_id FROM parked WHERE consumer_group = $1 AND step IS NOT NULL LIMIT $2")
+        .bind(group)
+        .bind(Known::limit())
+        .fetch_all(db)
+        .await?;
+    let keys = keys.iter().map(|row| Ok((row.try_get("topic")?, row.try_get("key")?))).collect::<Result<_, sqlx::Error>>()?;
+    Ok(Known::new(keys, stories))
+}
+
+/// A retry partition whose records are not those it was read up to goes on at its start: the parked rows are the truth, and
+/// a timer that comes again does nothing.
+pub(super) async fn restart(pool: &PgPool, group: &str, owner: &str, at: &TopicPartition, offset: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE progress SET next_offset = $5, last_hash = NULL WHERE consumer_group = $1 AND owner = $2 AND topic = $3 AND partition = $4",
+    )
+    .bind(group)
+    .bind(owner)
+    .bind(&at.topic)
+    .bind(at.partition)
+    .bind(offset)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Whether these partitions are still ours, and stays so until the transaction ends.
+pub(super) async fn hold_epochs(db: &mut PgConnection, group: &str, partitions: &[(TopicPartition, i64)]) -> Result<bool, sqlx::Error> {
+    let held = sqlx::query(
+        "SELECT 1 FROM progress p JOIN unnest($2::text[], $3::int[], $4::bigint[]) AS o (topic, partition, epoch)
+             ON p.topic = o.topic AND p.partition = o.partition AND p.epoch = o.epoch
+         WHERE p.consumer_group = $1 ORDER BY p.topic, p.partition FOR SHARE OF p",
+    )
+    .bind(group)
+    .bind(partitions.iter().map(|(at, _)| at.topic.as_str()).collect::<Vec<_>>())
+    .bind(partitions.iter().map(|(at, _)| at.partition).collect::<Vec<_>>())
+    .bind(partitions.iter().map(|(_, epoch)| *epoch).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    Ok(held.len() == partitions.len())
 }
 
 /// One partition's move in a batch.
@@ -76,6 +139,9 @@ pub(super) struct Move {
 /// C2.1 and C2.2: moves progress and chain of all partitions of a batch, each by one UNNEST, and says whether every
 /// partition was still ours at the expected offset. `false` means fenced: the caller rolls back.
 pub(super) async fn advance(db: &mut PgConnection, group: &str, moves: &[Move]) -> Result<bool, sqlx::Error> {
+    if moves.is_empty() {
+        return Ok(true);
+    }
     let adopted;
     let moves = if harm::sabotaged(Sabotage::NoEpochCheck) {
         adopted = adopt(db, group, moves).await?;

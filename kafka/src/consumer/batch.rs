@@ -1,35 +1,36 @@
 //! C2: one batch of records, from all partitions, in one transaction.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{Postgres, Transaction};
 
 use super::TopicPartition;
 use super::assignment::{self, Move};
+use super::breaker::Windows;
 use super::chain::{self, Last, Verdict};
+use super::item::{self, Fate, Item, Read, Tried};
+use super::known::Known;
+use super::parking::{Parked, Parking};
 use super::source::Fetched;
 use crate::codec::Codec;
 use crate::failure::{Class, Failure};
 use crate::harm;
 use crate::message::MessageId;
-use crate::route::{Found, Meta, Route, Routes};
+use crate::retry::store::{TopicKey, lock_keys};
+use crate::route::{Meta, Routes};
 use crate::store::Units;
 use crate::unit::{Needs, Unit, Work};
 
 /// A record ready to be decided.
 pub(super) struct Ready<'a, W: Work> {
-    route: &'a Route<W>,
-    meta: Meta,
-    body: Box<dyn std::any::Any + Send + Sync>,
-    /// Its number among the records taken, over all partitions in order.
-    index: usize,
+    pub(super) record: &'a Fetched,
+    pub(super) item: Item<'a, W>,
 }
 
-/// What a batch consists of: the first `counts[at]` records of each partition's queue.
+/// What a batch consists of: the first records of each partition's queue.
 pub(super) struct Plan<'a, W: Work> {
     pub(super) moves: Vec<Move>,
-    ready: Vec<Ready<'a, W>>,
+    pub(super) ready: Vec<Ready<'a, W>>,
     pub(super) repeats: u64,
 }
 
@@ -39,6 +40,14 @@ pub(super) struct Held {
     pub(super) at: TopicPartition,
     pub(super) offset: i64,
     pub(super) failure: Failure,
+    /// The handler whose breaker holds it.
+    pub(super) breaker: Option<String>,
+}
+
+impl Held {
+    pub(super) fn of(record: &Fetched, failure: Failure, breaker: Option<String>) -> Self {
+        Self { at: record.at.clone(), offset: record.offset, failure, breaker }
+    }
 }
 
 /// One partition's records offered for a batch.
@@ -49,34 +58,62 @@ pub(super) struct Offer<'a> {
     pub(super) from: i64,
     pub(super) last: &'a Last,
     pub(super) records: Vec<&'a Fetched>,
+    /// The handler whose breaker holds the partition behind these records: they came before it opened.
+    pub(super) breaker: Option<&'a str>,
+}
+
+/// What is known of records and handlers before a batch is planned.
+pub(super) struct Notes<'a> {
+    /// Records whose writes the database refused.
+    pub(super) refused: &'a HashMap<(TopicPartition, i64), Failure>,
+    /// Handlers whose breaker is open.
+    pub(super) open: &'a HashSet<String>,
 }
 
 /// Judges, decodes and routes what is offered. Each partition's part ends before its first record that cannot be handled.
-pub(super) async fn plan<'a, W: Work>(codec: &Codec, routes: &'a Routes<W>, offers: &[Offer<'_>]) -> (Plan<'a, W>, Vec<Held>) {
+pub(super) async fn plan<'a, W: Work>(
+    codec: &Codec,
+    routes: &'a Routes<W>,
+    offers: &[Offer<'a>],
+    notes: &Notes<'_>,
+) -> (Plan<'a, W>, Vec<Held>) {
     let mut plan = Plan { moves: Vec::new(), ready: Vec::new(), repeats: 0 };
     let mut held = Vec::new();
-    let mut index = 0;
     for offer in offers {
         let mut last = offer.last.clone();
         let mut links: BTreeMap<String, i64> = BTreeMap::new();
         let mut end: Option<(i64, i64)> = None;
         for record in &offer.records {
+            let mut chained = true;
             match take(codec, routes, offer.owner, &last, record).await {
                 Ok(Taken::Repeat) => plan.repeats += 1,
                 Ok(Taken::PassedOver) => {}
-                Ok(Taken::Route(route, meta, body)) => plan.ready.push(Ready { route, meta, body, index }),
+                Ok(Taken::Item(mut item)) => {
+                    let handler = item.handler(&record.at.topic);
+                    if notes.open.contains(handler) && offer.breaker != Some(handler) {
+                        let failure = Failure::infrastructure("breaker_open", format!("too many messages of {handler} fail alike"));
+                        held.push(Held::of(record, failure, Some(handler.to_owned())));
+                        break;
+                    }
+                    chained = !matches!(&item.body, Err(failure) if failure.class == Class::Foreign);
+                    if !notes.refused.is_empty()
+                        && let Some(failure) = notes.refused.get(&(record.at.clone(), record.offset))
+                    {
+                        item.body = Err(failure.clone());
+                    }
+                    plan.ready.push(Ready { record, item });
+                }
                 Err(failure) => {
-                    held.push(Held { at: offer.at.clone(), offset: record.offset, failure });
+                    held.push(Held::of(record, failure, None));
                     break;
                 }
             }
-            if let Some(link) = &record.link {
+            if let Some(link) = record.link.as_ref().filter(|_| chained) {
                 let newest = last.entry(link.src.clone()).or_insert(link.seq);
                 *newest = (*newest).max(link.seq);
                 links.insert(link.src.clone(), *newest);
             }
             end = Some((record.offset.saturating_add(1), record.hash));
-            index += 1;
         }
         if let Some((to, hash)) = end {
             plan.moves.push(Move {
@@ -93,11 +130,12 @@ pub(super) async fn plan<'a, W: Work>(codec: &Codec, routes: &'a Routes<W>, offe
 }
 
 enum Taken<'a, W: Work> {
-    Route(&'a Route<W>, Meta, Box<dyn std::any::Any + Send + Sync>),
+    Item(Item<'a, W>),
     Repeat,
     PassedOver,
 }
 
+/// An item, or why the partition must stop before it.
 async fn take<'a, W: Work>(
     codec: &Codec,
     routes: &'a Routes<W>,
@@ -105,8 +143,8 @@ async fn take<'a, W: Work>(
     last: &Last,
     record: &Fetched,
 ) -> Result<Taken<'a, W>, Failure> {
-    match chain::judge(owner, last, record.link.as_ref(), record.offset) {
-        Verdict::Next => {}
+    let foreign = match chain::judge(owner, last, record.link.as_ref(), record.offset) {
+        Verdict::Next => None,
         Verdict::Repeat => return Ok(Taken::Repeat),
         Verdict::Gap => {
             let seen = record.link.as_ref().map(|l| (l.prev, last.get(&l.src).copied()));
@@ -116,60 +154,155 @@ async fn take<'a, W: Work>(
             ));
         }
         Verdict::Foreign => {
-            return Err(Failure::new(Class::Foreign, "foreign", format!("record was not written by {owner}, the owner of its topic")));
+            Some(Failure::new(Class::Foreign, "foreign", format!("record was not written by {owner}, the owner of its topic")))
         }
-    }
-    let (schema, datum) = Codec::split(record.value.as_deref())?;
-    let name = codec.full_name(schema).await?;
-    let route = match routes.find(&record.at.topic, &name) {
-        Found::Route(route) => route,
-        Found::Ignored => return Ok(Taken::PassedOver),
-        Found::Unknown => return Err(Failure::permanent("wrong_record_type", format!("no route for {name} on {}", record.at.topic))),
     };
-    let id: MessageId = record.id.ok_or_else(|| Failure::permanent("header_missing", "the record has no ce_id"))?;
-    let body = (route.decode)(codec, schema, &datum)?;
-    Ok(Taken::Route(route, Meta { id, correlation: record.correlation.clone(), key: record.key.clone() }, body))
+    let (route, body) = match foreign {
+        Some(failure) => (None, Err(failure)),
+        None => match item::read(codec, routes, &record.at.topic, (record.id.is_some(), &record.headers, record.value.as_deref())).await {
+            Read::Item(route, body) => (route, body),
+            Read::Ignored => return Ok(Taken::PassedOver),
+            Read::Hold(failure) => return Err(failure),
+        },
+    };
+    let id = record.id.unwrap_or_else(|| MessageId::of_place(&record.at.topic, record.at.partition, record.offset));
+    let meta = Meta { id, correlation: record.correlation.clone(), key: String::from_utf8_lossy(&record.key).into_owned() };
+    Ok(Taken::Item(Item { route, meta, body }))
 }
 
 /// How one try of a batch ended.
 pub(super) enum Outcome<W: Work> {
     /// Everything is written; COMMIT is next.
-    Written(Transaction<'static, Postgres>, Box<Unit<W>>),
+    Written(Box<Written<W>>),
     /// A partition is another's.
     Fenced,
-    /// A handler failed: the batch must be offered again without this record and what follows it in its partition.
-    Failed(usize, Failure),
+    /// The batch must be offered again without this record and what follows it in its partition.
+    Hold(Held),
 }
 
-/// Claims the progress rows, loads, decides in order and writes. Nothing is committed.
-pub(super) async fn attempt<W: Work>(units: &Units, group: &str, plan: &Plan<'_, W>) -> Result<Outcome<W>, sqlx::Error> {
+/// A batch ready to be committed.
+pub(super) struct Written<W: Work> {
+    pub(super) tx: Transaction<'static, Postgres>,
+    pub(super) unit: Unit<W>,
+    pub(super) parked: Parked,
+    pub(super) windows: Windows,
+}
+
+/// What earlier tries of the same batch taught, by the record's number.
+#[derive(Default)]
+struct Learnt {
+    /// These fail, and leave the unit torn when they are tried.
+    failed: BTreeMap<usize, Failure>,
+    /// Nobody can be told of their end.
+    untold: HashSet<usize>,
+}
+
+/// Claims the progress rows, loads, decides in order and writes. Nothing is committed. A message that fails is an outcome of
+/// its own: what the others decided stands, or is decided again when the service's own rows were touched.
+pub(super) async fn attempt<W: Work>(
+    units: &Units,
+    group: &str,
+    plan: &Plan<'_, W>,
+    known: &Known,
+    windows: &Windows,
+) -> Result<Outcome<W>, sqlx::Error> {
+    let mut learnt = Learnt::default();
+    loop {
+        if let Some(outcome) = decide(units, group, plan, known, windows.clone(), &mut learnt).await? {
+            return Ok(outcome);
+        }
+    }
+}
+
+/// One pass; `None` when it taught something and must be made again.
+async fn decide<W: Work>(
+    units: &Units,
+    group: &str,
+    plan: &Plan<'_, W>,
+    known: &Known,
+    mut windows: Windows,
+    learnt: &mut Learnt,
+) -> Result<Option<Outcome<W>>, sqlx::Error> {
     let mut tx = units.begin().await?;
     if !assignment::advance(&mut tx, group, &plan.moves).await? {
         tx.rollback().await?;
-        return Ok(Outcome::Fenced);
+        return Ok(Some(Outcome::Fenced));
     }
     harm::point_async("C2.claimed").await;
+    harm::point_async("C2.claimed").await;
+    let (keys, stories) = suspects(plan, known);
+    let blocked = if keys.is_empty() && stories.is_empty() { Vec::new() } else { lock_keys(&mut tx, group, &keys, &stories).await? };
     let mut needs = Needs::default();
     for ready in &plan.ready {
-        (ready.route.ask)(ready.body.as_ref(), &mut needs);
+        if let (Some(route), Ok(body)) = (ready.item.route, &ready.item.body) {
+            (route.ask)(body.as_ref(), &mut needs);
+        }
     }
     let mut unit = units.load(&mut tx, needs).await?;
-    for ready in &plan.ready {
-        unit.because(ready.meta.cause());
-        // A panic is an outcome of its message. The half-decided unit is thrown away, so its state cannot be seen.
-        let handled = catch_unwind(AssertUnwindSafe(|| (ready.route.handle)(&mut unit, &ready.meta, ready.body.as_ref())));
-        let handled = handled.unwrap_or_else(|_panic| {
-            Err(Failure::permanent("handler_panicked", format!("the handler of {} panicked", ready.route.record)))
-        });
-        if let Err(failure) = handled {
-            tx.rollback().await?;
-            return Ok(Outcome::Failed(ready.index, failure));
+    let mut parking = Parking::new(unit.now(), blocked);
+    for (index, Ready { record, item }) in plan.ready.iter().enumerate() {
+        let steps = item.compensates();
+        let foreign = matches!(&item.body, Err(failure) if failure.class == Class::Foreign);
+        if steps.is_empty() && !foreign && parking.blocks_record(record) {
+            parking.follow(record, item);
+            continue;
         }
+        let handler = item.handler(&record.at.topic);
+        let failure = match learnt.failed.get(&index).map_or_else(|| item.decide(&mut unit), |failure| Tried::Failed(failure.clone())) {
+            Tried::Handled => {
+                windows.passed(handler);
+                parking.undo(&item.meta.correlation, steps);
+                continue;
+            }
+            Tried::Failed(failure) => failure,
+            Tried::Hold(failure) => {
+                tx.rollback().await?;
+                return Ok(Some(Outcome::Hold(Held::of(record, failure, None))));
+            }
+            Tried::Torn(failure) => {
+                learnt.failed.insert(index, failure);
+                tx.rollback().await?;
+                return Ok(None);
+            }
+        };
+        if failure.class != Class::Foreign && windows.failed(handler, failure.code) {
+            tx.rollback().await?;
+            return Ok(Some(Outcome::Hold(Held::of(record, failure, Some(handler.to_owned())))));
+        }
+        tracing::warn!(partition = %record.at, offset = record.offset, message.id = %item.meta.id, code = failure.code, class = failure.class.as_str(), error = %failure, "a message failed");
+        let fate = parking.fail(units, record, item, failure.clone());
+        if fate == Fate::Dead && !learnt.untold.contains(&index) && !item.give_up(&mut unit, &failure) {
+            learnt.untold.insert(index);
+            tx.rollback().await?;
+            return Ok(None);
+        }
+    }
+    let mut parked = Parked::default();
+    if !parking.is_empty() {
+        let posts;
+        (parked, posts) = parking.write(&mut tx, units, !stories.is_empty()).await?;
+        unit.posts = posts;
     }
     if harm::point_async("C2.decided").await {
         return Err(sqlx::Error::Protocol("the write fails on purpose".to_owned()));
     }
     units.store(&mut tx, &mut unit).await?;
     harm::point_async("C2.written").await;
-    Ok(Outcome::Written(tx, Box::new(unit)))
+    if parked.retried > 0 || parked.dead > 0 {
+        harm::point_async("R1.parked").await;
+    }
+    Ok(Some(Outcome::Written(Box::new(Written { tx, unit, parked, windows }))))
+}
+
+/// Keys and stories of the batch of which something may be parked.
+fn suspects<'p, W: Work>(plan: &'p Plan<'_, W>, known: &Known) -> (Vec<TopicKey>, Vec<&'p str>) {
+    if known.nothing() {
+        return (Vec::new(), Vec::new());
+    }
+    let keys = plan.ready.iter().map(|ready| (ready.record.at.topic.clone(), ready.record.key.clone()));
+    let keys: HashSet<TopicKey> = keys.filter(|key| known.maybe_blocked(key)).collect();
+    let undoing = plan.ready.iter().filter(|ready| !ready.item.compensates().is_empty());
+    let stories: HashSet<&str> =
+        undoing.map(|ready| ready.item.meta.correlation.as_str()).filter(|story| known.maybe_parked(story)).collect();
+    (keys.into_iter().collect(), stories.into_iter().collect())
 }

@@ -1,12 +1,20 @@
 //! From Kafka to the database: progress rows are the truth, epochs fence, one task handles what has arrived in all
-//! partitions in one transaction (steps C0–C5 of docs/guarantees).
+//! partitions in one transaction (steps C0–C5 of docs/guarantees). What fails is parked in the same transaction and tried again by drains.
 
 mod assignment;
 mod batch;
+mod breaker;
 pub mod chain;
+mod drain;
 mod engine;
+mod failures;
+mod item;
+mod known;
+mod parking;
 mod source;
+mod timer;
 
+pub(crate) use breaker::Windows;
 pub use engine::{Config, Health, spawn};
 
 /// A partition of a topic.

@@ -22,8 +22,9 @@ use tokio::sync::mpsc;
 use super::TopicPartition;
 use super::assignment::{self, Taken};
 use super::chain::Link;
+use super::known::Known;
 use crate::harm::{self, Sabotage};
-use crate::message::{MessageId, header};
+use crate::message::{HeaderText, MessageId, header};
 
 /// Records handed over in one piece at most.
 const CHUNK: usize = 500;
@@ -33,8 +34,12 @@ const CHUNK: usize = 500;
 pub(super) struct Fetched {
     pub(super) at: TopicPartition,
     pub(super) offset: i64,
-    pub(super) key: String,
+    pub(super) key: Vec<u8>,
     pub(super) value: Option<Vec<u8>>,
+    /// All headers, as text: what is needed when it is parked.
+    pub(super) headers: Vec<u8>,
+    /// Unix milliseconds.
+    pub(super) recorded_at_ms: i64,
     pub(super) id: Option<MessageId>,
     pub(super) correlation: String,
     pub(super) link: Option<Link>,
@@ -45,7 +50,7 @@ pub(super) struct Fetched {
 /// What the thread tells the engine, in order.
 #[derive(Debug)]
 pub(super) enum Event {
-    Assigned(Vec<Taken>),
+    Assigned(Vec<Taken>, Known),
     /// The engine drops its records of all partitions and then answers.
     Revoked(std::sync::mpsc::Sender<()>),
     Records(Vec<Fetched>),
@@ -53,6 +58,8 @@ pub(super) enum Event {
     AtEnd(Vec<TopicPartition>),
     /// The record before the progress row is not the one that was handled, or there is none: these partitions stand still.
     Stopped(TopicPartition, &'static str),
+    /// The same of a retry partition, whose log begins at this offset: it is read from there.
+    Restart(TopicPartition, i64),
 }
 
 /// What the engine tells the thread.
@@ -71,7 +78,9 @@ pub(super) struct Settings {
     pub(super) instance: String,
     pub(super) bootstrap: String,
     pub(super) options: Vec<(String, String)>,
-    pub(super) topics: Vec<&'static str>,
+    pub(super) topics: Vec<String>,
+    /// Those of them that hold timers.
+    pub(super) retry: Vec<String>,
 }
 
 struct Context {
@@ -131,7 +140,7 @@ impl Context {
         let partitions: Vec<TopicPartition> =
             tpl.elements().iter().map(|e| TopicPartition { topic: e.topic().to_owned(), partition: e.partition() }).collect();
         tracing::info!(group = %self.settings.group, instance = %self.settings.instance, partitions = partitions.len(), "assigned");
-        let mut taken = if partitions.is_empty() { Vec::new() } else { self.take(&partitions) };
+        let (mut taken, known) = if partitions.is_empty() { Default::default() } else { self.take(&partitions) };
         harm::point("C0.taken");
         if harm::sabotaged(Sabotage::KafkaOffsets) {
             let committed = consumer.committed_offsets(tpl.clone(), Duration::from_secs(10))?;
@@ -153,13 +162,13 @@ impl Context {
         }
         drop(expect);
         self.assigned.store(i64::try_from(taken.len()).unwrap_or(i64::MAX), Ordering::Relaxed);
-        self.tell(Event::Assigned(taken));
+        self.tell(Event::Assigned(taken, known));
         consumer.assign(&list)?;
         Ok(())
     }
 
     /// Blocks this thread until the rows are had: without them nothing may be read.
-    fn take(&self, partitions: &[TopicPartition]) -> Vec<Taken> {
+    fn take(&self, partitions: &[TopicPartition]) -> (Vec<Taken>, Known) {
         let mut wait = Duration::from_millis(50);
         for _ in 0..20 {
             match self.runtime.block_on(assignment::take(&self.pool, &self.settings.group, &self.settings.instance, partitions)) {
@@ -171,7 +180,7 @@ impl Context {
                 }
             }
         }
-        Vec::new()
+        Default::default()
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -257,7 +266,7 @@ fn connect(settings: &Arc<Settings>, pool: &PgPool, runtime: &Handle, events: &m
         assigned: AtomicI64::new(0),
     };
     let consumer: BaseConsumer<Context> = config.create_with_context(context)?;
-    consumer.subscribe(&settings.topics)?;
+    consumer.subscribe(&settings.topics.iter().map(String::as_str).collect::<Vec<_>>())?;
     Ok(consumer)
 }
 
@@ -341,8 +350,21 @@ impl Poller<'_> {
         if fetched.offset == offset && fetched.hash == hash {
             return None;
         }
-        self.consumer.context().tell(Event::Stopped(fetched.at, "topic_replaced"));
+        self.stopped(fetched.at, "topic_replaced");
         None
+    }
+
+    /// A retry partition never stops: it is read from the start of its log.
+    fn stopped(&self, at: TopicPartition, code: &'static str) {
+        let context = self.consumer.context();
+        if !context.settings.retry.contains(&at.topic) {
+            return context.tell(Event::Stopped(at, code));
+        }
+        match self.consumer.fetch_watermarks(&at.topic, at.partition, Duration::from_secs(5)) {
+            Ok((low, _)) => context.tell(Event::Restart(at, low)),
+            // Nothing is taken from it until the next assignment, which comes here again.
+            Err(error) => tracing::warn!(partition = %at, error = %error, "read the start of a retry partition"),
+        }
     }
 
     /// A progress row outside its partition: before the log's start the messages are gone, beyond its end the topic is
@@ -353,9 +375,9 @@ impl Poller<'_> {
         for (at, offset) in expected {
             if let Ok((low, high)) = self.consumer.fetch_watermarks(&at.topic, at.partition, Duration::from_secs(5)) {
                 if offset < low {
-                    context.tell(Event::Stopped(at, "offset_gone"));
+                    self.stopped(at, "offset_gone");
                 } else if offset >= high {
-                    context.tell(Event::Stopped(at, "topic_replaced"));
+                    self.stopped(at, "topic_replaced");
                 }
             }
         }
@@ -414,15 +436,22 @@ impl Poller<'_> {
 }
 
 fn read(message: &BorrowedMessage<'_>) -> Fetched {
-    let mut found: HashMap<&str, &str> = HashMap::new();
-    if let Some(headers) = message.headers() {
-        for one in headers.iter() {
-            if let Some(value) = one.value.and_then(|value| std::str::from_utf8(value).ok()) {
-                found.insert(one.key, value);
+    let mut headers = HeaderText::default();
+    let (mut id, mut correlation, mut src, mut seq, mut prev) = (None, None, None, None, None);
+    if let Some(found) = message.headers() {
+        for one in found.iter() {
+            headers.push_raw(one.key, one.value);
+            let text = one.value.and_then(|value| std::str::from_utf8(value).ok());
+            match one.key {
+                header::CE_ID => id = text,
+                header::CORRELATION_ID => correlation = text,
+                header::SRC => src = text,
+                header::SEQ => seq = text,
+                header::PREV => prev = text,
+                _ => {}
             }
         }
     }
-    let text = |name: &str| found.get(name).copied();
     let mut bytes = message.offset().to_be_bytes().to_vec();
     bytes.extend(message.key().unwrap_or_default());
     bytes.extend(message.payload().unwrap_or_default());
@@ -433,11 +462,13 @@ fn read(message: &BorrowedMessage<'_>) -> Fetched {
     Fetched {
         at: TopicPartition { topic: message.topic().to_owned(), partition: message.partition() },
         offset: message.offset(),
-        key: String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned(),
+        key: message.key().unwrap_or_default().to_vec(),
         value: message.payload().map(<[u8]>::to_vec),
-        id: text(header::CE_ID).and_then(|id| uuid::Uuid::parse_str(id).ok()).map(MessageId::from),
-        correlation: text(header::CORRELATION_ID).unwrap_or_default().to_owned(),
-        link: Link::read(text(header::SRC), text(header::SEQ), text(header::PREV)),
+        headers: headers.into_bytes(),
+        recorded_at_ms: message.timestamp().to_millis().unwrap_or_default(),
+        id: id.and_then(|id| uuid::Uuid::parse_str(id).ok()).map(MessageId::from),
+        correlation: correlation.unwrap_or_default().to_owned(),
+        link: Link::read(src, seq, prev),
         hash: i64::from_be_bytes(head),
     }
 }

@@ -4,9 +4,8 @@
 //! A key is parked in the service's database, in the transaction that moves its partition's progress; the retry topic is
 //! the durable timer. What is decided about a dead letter is decided by the functions of [`decide`].
 
-#![allow(dead_code, reason = "the consumer parks in the next change")]
-
 mod decide;
+pub(crate) mod effects;
 pub mod headers;
 mod letter;
 pub mod look;
@@ -15,7 +14,9 @@ pub(crate) mod store;
 mod tiers;
 
 pub use decide::{Decided, Decision, Error, Operator, TARGETS_MAX, Target, abandon, edit, redrive, skip};
+pub(crate) use letter::COLUMNS;
 pub use letter::{Filter, Group, Letter, State, groups, list, show};
+pub(crate) use tiers::retry_topics;
 pub use tiers::{Invalid, Tiers, decisions_topic, dlq_topic, tier_name, topic_names};
 
 /// What becomes of a message's followers after its last attempt.

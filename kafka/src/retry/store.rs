@@ -75,10 +75,10 @@ pub(crate) async fn lock_keys(
 }
 
 /// Gives every one of `keys` that has no head any more its next follower as head, due at once, or frees it. Their rows in
-/// `blocked_key` must be locked. Answers the keys that are free.
-pub(crate) async fn settle_keys(db: &mut PgConnection, group: &str, keys: &[TopicKey]) -> Result<Vec<TopicKey>, sqlx::Error> {
+/// `blocked_key` must be locked.
+pub(crate) async fn settle_keys(db: &mut PgConnection, group: &str, keys: &[TopicKey]) -> Result<Settled, sqlx::Error> {
     if keys.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Settled::default());
     }
     let (topics, bytes) = split(keys);
     let rows = sqlx::query(
@@ -92,17 +92,28 @@ pub(crate) async fn settle_keys(db: &mut PgConnection, group: &str, keys: &[Topi
              SELECT h.topic, h.key, (SELECT p.pos FROM parked p WHERE p.consumer_group = $1 AND p.topic = h.topic AND p.key = h.key
                                      AND NOT p.alone AND p.state = 'follower' ORDER BY p.pos LIMIT 1) AS pos FROM headless h),
          promoted AS (
-             UPDATE parked p SET state = 'head', due_at = clock_timestamp(), timed = false FROM next n WHERE p.pos = n.pos)
-         DELETE FROM blocked_key b USING next n
-         WHERE n.pos IS NULL AND b.consumer_group = $1 AND b.topic = n.topic AND b.key = n.key
-         RETURNING b.topic, b.key",
+             UPDATE parked p SET state = 'head', due_at = clock_timestamp(), timed = false FROM next n WHERE p.pos = n.pos RETURNING p.topic, p.key),
+         freed AS (
+             DELETE FROM blocked_key b USING next n
+             WHERE n.pos IS NULL AND b.consumer_group = $1 AND b.topic = n.topic AND b.key = n.key RETURNING b.topic, b.key)
+         SELECT topic, key, true AS freed FROM freed UNION ALL SELECT topic, key, false FROM promoted",
     )
     .bind(group)
     .bind(topics)
     .bind(bytes)
     .fetch_all(db)
     .await?;
-    topic_keys(&rows)
+    let (freed, promoted): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.try_get("freed").unwrap_or(false));
+    Ok(Settled { freed: topic_keys(&freed)?, promoted: promoted.len() })
+}
+
+/// What settling keys did.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Keys that nothing blocks any more.
+    pub(crate) freed: Vec<TopicKey>,
+    /// Followers that are heads now.
+    pub(crate) promoted: usize,
 }
 
 /// How a parked message ended.
@@ -308,6 +319,21 @@ pub(crate) async fn stand(db: &mut PgConnection, group: &str, now: Micros, stand
 pub(crate) async fn lock_letters(db: &mut PgConnection, group: &str, numbers: &[i64]) -> Result<Vec<Letter>, sqlx::Error> {
     let statement = format!("SELECT {COLUMNS} FROM parked p WHERE p.pos = ANY($2) AND p.consumer_group = $1 ORDER BY p.pos FOR UPDATE");
     let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(group).bind(numbers).fetch_all(db).await?;
+    rows.iter().map(Letter::from_row).collect()
+}
+
+/// Locks and reads the first `most` followers of the locked `keys`, in the order of their numbers.
+pub(crate) async fn lock_followers(db: &mut PgConnection, group: &str, keys: &[TopicKey], most: i64) -> Result<Vec<Letter>, sqlx::Error> {
+    if keys.is_empty() || most <= 0 {
+        return Ok(Vec::new());
+    }
+    let (topics, bytes) = split(keys);
+    let statement = format!(
+        "SELECT {COLUMNS} FROM (SELECT DISTINCT topic, key FROM unnest($2::text[], $3::bytea[]) AS k (topic, key)) AS k
+         JOIN parked p ON p.consumer_group = $1 AND p.topic = k.topic AND p.key = k.key
+         WHERE NOT p.alone AND p.state = 'follower' ORDER BY p.pos LIMIT $4 FOR UPDATE OF p"
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(group).bind(topics).bind(bytes).bind(most).fetch_all(db).await?;
     rows.iter().map(Letter::from_row).collect()
 }
 

@@ -79,6 +79,12 @@ impl Tiers {
         self.delays.get(tier).or(self.delays.last()).copied()
     }
 
+    /// The longest wait, which is repeated where there is no last try.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.delays.last().copied().unwrap_or_default()
+    }
+
     /// All waits until a message is given up, together.
     #[must_use]
     pub fn total(&self) -> Duration {
@@ -117,6 +123,12 @@ pub fn dlq_topic(group: &str) -> String {
 #[must_use]
 pub fn decisions_topic(group: &str) -> String {
     format!("{group}.dlq.decisions")
+}
+
+/// The retry topics of a group, shortest delay first.
+#[must_use]
+pub(crate) fn retry_topics(settings: &super::Settings) -> Vec<String> {
+    settings.tiers.delays.iter().map(|delay| retry_topic(&settings.group, *delay)).collect()
 }
 
 /// Every topic a group's failures need: its tiers, its dead letters, the decisions about them.

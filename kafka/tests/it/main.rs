@@ -7,7 +7,9 @@
     reason = "helper functions of tests fail the test"
 )]
 
+mod bench;
 mod consumer;
 mod effects;
 mod relay;
+mod retry;
 mod support;

@@ -19,7 +19,14 @@ static STACK: OnceCell<Stack> = OnceCell::const_new();
 
 /// The shared stack: Kafka, registry, PostgreSQL.
 pub(crate) async fn stack() -> &'static Stack {
-    STACK.get_or_init(|| async { Stack::infrastructure().await.expect("start the stack") }).await
+    STACK
+        .get_or_init(|| async {
+            // What went wrong is told beside the test that failed; a second test binary's subscriber may be there already.
+            let filter = tracing_subscriber::EnvFilter::from_default_env();
+            drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+            Stack::infrastructure().await.expect("start the stack")
+        })
+        .await
 }
 
 /// A fresh database with the runtime's tables, connected as its owner.
@@ -34,9 +41,16 @@ pub(crate) async fn database(name: &str) -> PgPool {
 
 /// Creates a topic.
 pub(crate) async fn topic(name: &str, partitions: i32) {
+    topic_with(name, partitions, &[]).await;
+}
+
+/// Creates a topic with settings of its own.
+pub(crate) async fn topic_with(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", stack().await.kafka_bootstrap()).create().unwrap();
-    let results = admin.create_topics(&[NewTopic::new(name, partitions, TopicReplication::Fixed(1))], &AdminOptions::new()).await.unwrap();
+    let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+    let results = admin.create_topics(&[new], &AdminOptions::new()).await.unwrap();
     for result in results {
         result.unwrap();
     }
@@ -44,13 +58,24 @@ pub(crate) async fn topic(name: &str, partitions: i32) {
 
 /// Units on `pool` that can write `own`: (full name, schema, topic), whose topics have `partitions`.
 pub(crate) async fn units(pool: PgPool, own: &[(&'static str, &'static str, &'static str)], partitions: i32) -> Units {
+    units_beside(pool, own, partitions, &[]).await
+}
+
+/// The same, with `more` topics of as many partitions.
+pub(crate) async fn units_beside(
+    pool: PgPool,
+    own: &[(&'static str, &'static str, &'static str)],
+    partitions: i32,
+    more: &[String],
+) -> Units {
     let registry = Registry::new(&stack().await.registry_url()).unwrap();
     let mut ids = Vec::new();
     for (name, schema, topic) in own {
         ids.push((*name, *schema, registry.register(&format!("{topic}-{name}"), schema, |_, _, _| Ok(())).await.unwrap()));
     }
     let codec = Codec::new(registry, &ids).unwrap();
-    let partitions = Partitions::new(own.iter().map(|(_, _, topic)| ((*topic).to_owned(), partitions)));
+    let names = own.iter().map(|(_, _, topic)| (*topic).to_owned()).chain(more.iter().cloned());
+    let partitions = Partitions::new(names.map(|topic| (topic, partitions)));
     Units::new(pool, Arc::new(codec), Arc::new(partitions), Arc::new(Notify::new()), Arc::new(Notify::new()))
 }
 
