@@ -38,7 +38,10 @@ async fn a_stuck_saga_is_listed_with_its_cause_and_resumed_with_the_same_command
     let world = world().await;
     let order = world.order().await;
     let saga = stuck(&order).await;
-    assert_eq!((saga.saga.status.as_str(), saga.saga.step.as_str(), saga.saga.stuck_reason.as_deref()), ("stuck", "commit", Some("deadline")));
+    assert_eq!(
+        (saga.saga.status.as_str(), saga.saga.step.as_str(), saga.saga.stuck_reason.as_deref()),
+        ("stuck", "commit", Some("deadline"))
+    );
     assert_eq!((saga.decision.as_deref(), saga.awaited[0].command.as_str()), (Some("confirmed"), "CommitInventoryHold"));
     let (_, listed): (u16, Sagas) = get(&format!("{}/ops/sagas", world.ops)).await;
     assert!(listed.data.iter().any(|listed| listed.id == order.id.to_string() && listed.stuck_at.is_some()), "{listed:?}");
@@ -50,11 +53,13 @@ async fn a_stuck_saga_is_listed_with_its_cause_and_resumed_with_the_same_command
     let (_, done): (u16, Acted) = post(&url, &signed(true)).await;
     assert_eq!((done.executed, done.status.as_str()), (true, "running"));
     assert_eq!(count(&order, "CommitInventoryHold").await, 2);
-    let ids: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT DISTINCT message_id FROM outbox WHERE key = $1 AND topic = 'inventory.commands' AND headers LIKE '%Commit%'::bytea")
-        .bind(order.id.to_string().into_bytes())
-        .fetch_all(&mut world.reader().await)
-        .await
-        .unwrap();
+    let ids: Vec<uuid::Uuid> = sqlx::query_scalar(
+        "SELECT DISTINCT message_id FROM outbox WHERE key = $1 AND topic = 'inventory.commands' AND headers LIKE '%Commit%'::bytea",
+    )
+    .bind(order.id.to_string().into_bytes())
+    .fetch_all(&mut world.reader().await)
+    .await
+    .unwrap();
     assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>(), [saga.awaited[0].message_id.clone()], "the same message");
     order.committed().await;
     assert_eq!(order.ended().await.status, OrderStatus::Confirmed);
