@@ -13,6 +13,8 @@ const BACK: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let (kills, orders) = (session.size(10, 60), session.orders(1_000, 10_000));
+    let sabotaged = session.options().sabotage.is_some();
+    let (kills, orders) = if sabotaged { (3, 100) } else { (kills, orders) };
     let mut dice = session.dice();
     let stage = session.stage().await?;
     let mut outcome = Outcome::default();
@@ -20,7 +22,9 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     for number in 0..kills {
         // spread over the load; what comes after its end is still under load, which goes on until the last kill
         load.reaches(orders * (number + 1) / (kills + 2)).await?;
-        let Some(victim) = dice.pick(&Service::ALL).copied() else { continue };
+        // the gateway has nothing that could be sabotaged
+        let victims = if sabotaged { &[Service::Orders, Service::Inventory, Service::Payments][..] } else { &Service::ALL[..] };
+        let Some(victim) = dice.pick(victims).copied() else { continue };
         let before = stage.open_orders().await?;
         let killed = Instant::now();
         stage.stack.kill(victim).await?;

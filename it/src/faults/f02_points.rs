@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use anyhow::Context as _;
 use stack::{Part, Service};
 
 use super::{Dice, Outcome, SOON, Session, Stage, until};
@@ -93,7 +94,8 @@ async fn lane_of(stage: &Stage, service: Service, lane: VecDeque<(usize, Case)>,
             }
             Ok(if reached { Ok(()) } else { Err(format!("{}={}", case.point, case.action)) })
         })
-        .await?;
+        .await
+        .with_context(|| stage.complaints())?;
         stage.arm(service, "");
         if case.action == "abort" {
             until("the process is dead", SOON, || async {

@@ -14,6 +14,7 @@ const COMMITS: u64 = 3;
 
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let (kills, orders) = (session.size(2, 10), session.orders(400, 4_000));
+    let (kills, orders) = if session.options().sabotage.is_some() { (1, 150) } else { (kills, orders) };
     let mut dice = session.dice();
     let stage = session.stage().await?;
     let mut outcome = Outcome::default();
@@ -45,7 +46,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
             // a basket with a quantity of 0 is refused by what it says
             Some(422) => {}
             other => {
-                outcome.broken.push(format!("an order was answered {other:?} without a database, Retry-After: {}", answer.retry_after))
+                outcome.broken.push(format!("an order was answered {other:?} without a database, Retry-After: {}", answer.retry_after));
             }
         }
     }

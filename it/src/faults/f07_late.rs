@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::outbox::{Child, Infra, Outbox, Writers};
-use super::{Outcome, SOON, Session, until};
+use super::{Outcome, SOON, Session, patience, until};
 use crate::proxy::{Act, END_TXN, Judge, Request, deliver, transactional_id};
 
 /// `AddPartitionsToTxn`. Source: Kafka protocol guide.
@@ -39,46 +39,73 @@ struct Seen {
     codes: Vec<i16>,
 }
 
+/// One service whose requests come late.
+struct Lane {
+    commit: bool,
+    outbox: Outbox,
+    relay: Child,
+    writers: Writers,
+    seen: Arc<Mutex<Seen>>,
+}
+
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let sabotage = session.options().sabotage.clone();
-    let each = if sabotage.is_some() { 10 } else { session.size(20, 500) };
+    // a commit that comes late shows what its producer would have shown anyway, unless that one dies: losses are the aborts'
+    let kinds: &[bool] = if sabotage.is_some() { &[false] } else { &[false, true] };
+    let (each, beside) = if sabotage.is_some() { (10, 1) } else { session.size((20, 2), (500, 4)) };
     let mut dice = session.dice();
     let infra = session.infra().await?;
     let mut outcome = Outcome::default();
-    // a commit that comes late shows what its producer would have shown anyway, unless that one dies: losses are the aborts'
-    let kinds: &[(&str, bool)] = if sabotage.is_some() { &[("aborts", false)] } else { &[("aborts", false), ("commits", true)] };
-    for (kind, commit) in kinds {
+    let mut lanes = Vec::new();
+    for commit in kinds.iter().flat_map(|commit| std::iter::repeat_n(*commit, beside)) {
         let outbox = Outbox::new(infra, "late").await?;
         let relay = Child::start(&outbox, "", sabotage.as_deref())?;
-        let writers = Writers::start(&outbox, 2, 40, Some(ROWS), &mut dice);
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        infra.kafka.judge(Some(judge(infra, &outbox, *commit, Arc::clone(&seen))));
-        let wait = SOON + Duration::from_secs(4) * each;
-        let late = until(&format!("{each} late {kind}"), wait, || async {
-            let come = seen.lock().unwrap_or_else(PoisonError::into_inner).codes.len();
-            Ok(if come >= usize::try_from(each)? { Ok(()) } else { Err(format!("{come} came")) })
+        let writers = Writers::start(&outbox, 2, 40 * u64::try_from(beside)?, Some(ROWS), &mut dice);
+        lanes.push(Lane { commit, outbox, relay, writers, seen: Arc::default() });
+    }
+    let mut judges: Vec<Judge> = lanes.iter().map(|lane| judge(infra, &lane.outbox, lane.commit, Arc::clone(&lane.seen))).collect();
+    infra.kafka.judge(Some(Box::new(move |request: &Request<'_>| {
+        // a request belongs to one service at most
+        judges.iter_mut().map(|judge| judge(request)).find(|act| !matches!(act, Act::Pass)).unwrap_or(Act::Pass)
+    })));
+    let wanted = each / beside;
+    let late =
+        until(&format!("{wanted} late requests of each service"), SOON + Duration::from_secs(8) * u32::try_from(wanted)?, || async {
+            let come: Vec<usize> = lanes.iter().map(|lane| lock(&lane.seen).codes.len()).collect();
+            Ok(if come.iter().all(|come| *come >= wanted) { Ok(()) } else { Err(format!("{come:?} came")) })
         })
         .await;
-        infra.kafka.judge(None);
-        late?;
-        writers.finish().await?;
-        outbox.drained().await?;
-        let doubts = relay.status().doubts;
-        relay.kill().await?;
-        let codes = seen.lock().unwrap_or_else(PoisonError::into_inner).codes.clone();
+    infra.kafka.judge(None);
+    late?;
+    for commit in kinds {
+        let kind = if *commit { "commits" } else { "aborts" };
+        let (mut codes, mut doubts, mut lost) = (Vec::new(), 0, 0);
+        while let Some(index) = lanes.iter().position(|lane| lane.commit == *commit) {
+            let Lane { outbox, relay, writers, seen, .. } = lanes.swap_remove(index);
+            writers.finish().await?;
+            outbox.drained(patience(sabotage.is_some())).await?;
+            doubts += relay.status().doubts;
+            relay.kill().await?;
+            codes.append(&mut lock(&seen).codes);
+            let judgement = outbox.judge(&[]).await?;
+            lost += lost_transactions(&judgement.missing);
+            judgement.tell(&mut outcome);
+        }
         outcome.reach(format!("late {kind}"), u64::try_from(codes.len())?);
         let refused = codes.iter().filter(|code| REFUSED.contains(code)).count();
         outcome.figures.push(format!("{refused} of {} late {kind} refused by the broker, {doubts} doubts", codes.len()));
-        let judgement = outbox.judge(&[]).await?;
-        let lost = lost_transactions(&judgement.missing);
         if sabotage.is_some() {
-            // each took whole Kafka transactions away
-            outcome.must(lost * 10 < codes.len() * 9, || format!("{lost} losses by {} late {kind}: 90 % or more", codes.len()));
+            let most = lost * 10 >= codes.len() * 9;
+            outcome.broken.push(format!("{lost} losses by {} late {kind}: {}", codes.len(), if most { "90 % or more" } else { "few" }));
+        } else {
+            outcome.must(refused == codes.len(), || format!("the broker's answers to late {kind}: {codes:?}"));
         }
-        outcome.must(sabotage.is_some() || refused == codes.len(), || format!("the broker's answers to late {kind}: {codes:?}"));
-        judgement.tell(&mut outcome);
     }
     Ok(outcome)
+}
+
+fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many runs of adjacent blocks are missing: a Kafka transaction carries adjacent ones.
@@ -107,7 +134,7 @@ fn judge(infra: &Infra, outbox: &Outbox, commit: bool, seen: Arc<Mutex<Seen>>) -
                 // the position went with the data: there was no moment between them
                 return come_late(late, port, Duration::ZERO, &seen);
             }
-            if track.ended % EVERY != 0 {
+            if !track.ended.is_multiple_of(EVERY) {
                 return Act::Pass;
             }
             let mut late = request.frame.to_vec();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stack::{Part, Service};
 
 use super::outbox::{Child, Outbox, Writers};
-use super::{Outcome, SOON, Session, Stage, until};
+use super::{Outcome, SOON, Session, Stage, patience, until};
 
 /// Orders a second.
 const RATE: u32 = 20;
@@ -46,7 +46,7 @@ async fn relays(session: &mut Session, times: u64, outcome: &mut Outcome) -> any
             Ok(if successor.status().owner { Ok(()) } else { Err(format!("{:?}", successor.status())) })
         })
         .await?;
-        let after = outbox.progress(before).await?;
+        let after = outbox.progress(before, SOON).await?;
         zombie.cont()?;
         let woken = until("the relay that woke up is fenced", Duration::from_secs(15), || async {
             let status = zombie.status();
@@ -57,7 +57,7 @@ async fn relays(session: &mut Session, times: u64, outcome: &mut Outcome) -> any
             Ok(count) => fenced += count,
             Err(error) => outcome.broken.push(format!("{error:#}")),
         }
-        outbox.progress(after).await?;
+        outbox.progress(after, SOON).await?;
         zombie.kill().await?;
         successor.kill().await?;
     }
@@ -65,7 +65,7 @@ async fn relays(session: &mut Session, times: u64, outcome: &mut Outcome) -> any
     outcome.figures.push(format!("{fenced} times a relay was fenced"));
     writers.finish().await?;
     let last = Child::start(&outbox, "", sabotage.as_deref())?;
-    outbox.drained().await?;
+    outbox.drained(patience(sabotage.is_some())).await?;
     last.kill().await?;
     outbox.judge(&[]).await?.tell(outcome);
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::Connection as _;
 
 use super::outbox::{Child, Outbox, Writers};
-use super::{Outcome, SOON, Session, percentile, until};
+use super::{Outcome, SOON, Session, patience, percentile, until};
 
 const WRITERS: u64 = 24;
 /// Longest pause of a writer, in milliseconds: about 150 transactions a second together.
@@ -22,32 +22,41 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let (rows, kills) = if session.options().sabotage.is_some() { (2_000, 3) } else { (rows, kills) };
     let lag_max = session.size(Duration::from_millis(250), Duration::from_millis(50));
     let sabotage = session.options().sabotage.clone();
+    let patience = patience(sabotage.is_some());
     let mut dice = session.dice();
     let infra = session.infra().await?;
     let outbox = Outbox::new(infra, "order").await?;
     let mut outcome = Outcome::default();
-    let start = || Child::start(&outbox, "", sabotage.as_deref());
+    let start = |failpoints: &str| Child::start(&outbox, failpoints, sabotage.as_deref());
 
     // at rest but for the schedule, then undisturbed: the lag
-    let mut relay = start()?;
+    let mut relay = start("")?;
     fool_the_barrier(&outbox, &relay).await?;
     outcome.reach("rounds of the schedule", u64::try_from(ROUNDS)?);
     let calm = Writers::start(&outbox, WRITERS, PAUSE_MS, None, &mut dice);
     calm.reach(rows / 10).await?;
     let timed = calm.finish().await?;
-    outbox.drained().await?;
+    outbox.drained(patience).await?;
 
     let writers = Writers::start(&outbox, WRITERS, PAUSE_MS, None, &mut dice);
     let mut cursor = 0;
-    for _ in 0..kills {
-        // the sabotaged one may have stopped for good
-        let moved = outbox.progress(cursor).await;
-        if sabotage.is_none() || moved.is_ok() {
-            cursor = moved?;
+    for number in 0..kills {
+        if number == 0 {
+            // the first one dies where it knows of a commit and has told nobody
+            relay.kill().await?;
+            relay = start("L5.committed=6*off->1*return(abort)")?;
+            until("the relay dies after a commit", patience, || async {
+                Ok(if relay.reached() > 0 { Ok(()) } else { Err(format!("{:?}", relay.status())) })
+            })
+            .await?;
+        } else if let Ok(moved) = outbox.progress(cursor, patience).await {
+            cursor = moved;
+        } else if sabotage.is_none() {
+            anyhow::bail!("nothing is published behind {cursor}");
         }
         tokio::time::sleep(Duration::from_millis(dice.roll(100))).await;
         relay.kill().await?;
-        relay = start()?;
+        relay = start("")?;
     }
     outcome.reach("relay kills", kills);
     outcome.reach("long writers", 1);
@@ -60,7 +69,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     writers.reach(rows.saturating_sub(rows / 10)).await?;
     outcome.reach("rollbacks", writers.rollbacks());
     writers.finish().await?;
-    outbox.drained().await?;
+    outbox.drained(patience).await?;
     relay.kill().await?;
 
     let judgement = outbox.judge(&timed).await?;

@@ -17,11 +17,15 @@ mod f04_database;
 mod f06_links;
 mod f07_late;
 mod f08_zombies;
+mod f09_members;
+mod f12_repeats;
+mod f13_disorder;
 mod f21_outbox;
 mod links;
 mod load;
 pub mod outbox;
 mod outcome;
+mod replay;
 mod session;
 mod stage;
 mod wait;
@@ -38,7 +42,7 @@ pub use load::{Answered, Finished, Load, Placing, percentile};
 pub use outcome::Outcome;
 pub use session::{Options, Session};
 pub use stage::Stage;
-pub use wait::{SOON, until};
+pub use wait::{SOON, patience, until};
 
 /// A run in progress.
 type Running<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>;
@@ -70,6 +74,9 @@ pub const ALL: &[Fault] = &[
     Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },
     Fault { name: "F8", title: "stopped and continued", run: |session| Box::pin(f08_zombies::run(session)) },
     Fault { name: "F21", title: "the order of the outbox", run: |session| Box::pin(f21_outbox::run(session)) },
+    Fault { name: "F9", title: "members come and go", run: |session| Box::pin(f09_members::run(session)) },
+    Fault { name: "F12", title: "every topic replayed into itself", run: |session| Box::pin(f12_repeats::run(session)) },
+    Fault { name: "F13", title: "records swapped, dropped, altered, gone", run: |session| Box::pin(f13_disorder::run(session)) },
 ];
 
 /// The faults that `name` means: one, several with commas between, or `all`.
@@ -89,6 +96,17 @@ pub fn named(name: &str) -> anyhow::Result<Vec<Fault>> {
         .collect()
 }
 
+/// Runs one fault on what `session` has.
+pub async fn run_one(session: &mut Session, fault: &Fault) -> Outcome {
+    session.begin(fault);
+    let outcome = (fault.run)(session).await.unwrap_or_else(|error| Outcome::failed(format!("{error:#}")));
+    if !outcome.passed() {
+        // what it left behind is not to be blamed on the next one
+        session.spoil().await;
+    }
+    outcome
+}
+
 /// Runs `faults` one after the other and tells each result to `say`; the outcomes, those that failed included.
 ///
 /// # Errors
@@ -101,15 +119,7 @@ pub async fn run(
     let mut session = Session::new(options);
     let mut outcomes = Vec::with_capacity(faults.len());
     for fault in faults {
-        session.begin(fault);
-        let outcome = match (fault.run)(&mut session).await {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::failed(format!("{error:#}")),
-        };
-        if !outcome.passed() {
-            // what it left behind is not to be blamed on the next one
-            session.spoil().await;
-        }
+        let outcome = run_one(&mut session, fault).await;
         say(&outcome.line(fault, &session))?;
         outcomes.push((*fault, outcome));
     }

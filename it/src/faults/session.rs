@@ -85,6 +85,17 @@ impl Session {
     /// # Errors
     /// It does not start.
     pub async fn stage(&mut self) -> anyhow::Result<&mut Stage> {
+        if self.stage.as_ref().is_some_and(|stage| stage.polluted) {
+            self.spoil().await;
+        }
+        self.stage_as_it_is().await
+    }
+
+    /// The same, however the fault before has left it.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn stage_as_it_is(&mut self) -> anyhow::Result<&mut Stage> {
         if self.stage.is_none() {
             self.stage = Some(Stage::start(&self.options).await?);
         }
@@ -100,6 +111,12 @@ impl Session {
             self.infra = Some(Infra::start().await?);
         }
         self.infra.as_ref().ok_or_else(|| anyhow::anyhow!("no parts"))
+    }
+
+    /// Switches a defence off, or all on again, for what starts from now on.
+    pub async fn sabotage(&mut self, name: Option<&str>) {
+        self.spoil().await;
+        self.options.sabotage = name.map(str::to_owned);
     }
 
     /// Ends the shared stage: the next fault starts another. For a fault that leaves behind what the checker would blame.

@@ -10,7 +10,7 @@ use stack::{Part, Service, Stack};
 use uuid::Uuid;
 
 use super::load::{Load, Placing};
-use super::{Client, Links, Options, SOON, Shop, until};
+use super::{Client, Links, Options, SOON, Shop, patience, until};
 use crate::checker::{self, Report, collect};
 use crate::httplog::Writer;
 use crate::proxy::{Listening, Mode};
@@ -33,6 +33,10 @@ pub struct Stage {
     client: Client,
     baskets: Arc<Vec<super::Basket>>,
     loads: usize,
+    /// How long it may take to come to rest.
+    patience: Duration,
+    /// Left as no checker could like it: only faults that judge by other means may go on with it.
+    pub polluted: bool,
 }
 
 fn failpoints_log(stack: &Stack, service: Service) -> std::path::PathBuf {
@@ -62,7 +66,16 @@ impl Stage {
         stack.add_services(&Service::ALL).await?;
         let log = Arc::new(Writer::create(stack.folder().join("http.jsonl"))?);
         let client = Client::new(stack.gateway_url(), Arc::clone(&log), "clerk")?;
-        let stage = Self { stack, links, log, client, baskets: Arc::new(shop.baskets), loads: 0 };
+        let stage = Self {
+            stack,
+            links,
+            log,
+            client,
+            baskets: Arc::new(shop.baskets),
+            loads: 0,
+            patience: patience(options.sabotage.is_some()),
+            polluted: false,
+        };
         stage.list(&shop.products).await?;
         Ok(stage)
     }
@@ -133,7 +146,7 @@ impl Stage {
     pub async fn recovered(&self, before: i64) -> anyhow::Result<Duration> {
         let since = std::time::Instant::now();
         let enough = (before * 2).max(20);
-        until("the system is back at its rate", SOON, || async {
+        until("the system is back at its rate", self.patience, || async {
             // the database itself may be what was killed
             let open = self.open_orders().await.unwrap_or(i64::MAX);
             Ok(if open <= enough { Ok(()) } else { Err(format!("{open} orders are open, {before} were before")) })
@@ -194,13 +207,13 @@ impl Stage {
     /// That takes too long; the last complaints of every service are told.
     pub async fn rest(&self) -> anyhow::Result<()> {
         let rest = async {
-            until("every order has ended", 3 * SOON, || async {
+            until("every order has ended", 3 * self.patience, || async {
                 let open = "SELECT concat_ws(' ', id, orders.status, sagas.status, step, cause) FROM orders LEFT JOIN sagas ON order_id = id WHERE ended_at IS NULL LIMIT 5";
                 let open: Vec<String> = sqlx::query_scalar(open).fetch_all(&mut self.sql("orders").await?).await?;
                 Ok(if open.is_empty() { Ok(()) } else { Err(open.join("; ")) })
             })
             .await?;
-            until("nothing is under way", SOON, || async {
+            until("nothing is under way", self.patience, || async {
                 let calls = self.count("payments", "SELECT count(*) FROM effects WHERE state NOT IN ('done', 'dropped')").await?;
                 let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line";
                 let behind = self.count("orders", asked).await?
@@ -213,7 +226,8 @@ impl Stage {
     }
 
     /// The last warnings and errors of every service.
-    fn complaints(&self) -> String {
+    #[must_use]
+    pub fn complaints(&self) -> String {
         let mut text = String::new();
         for (part, runs) in self.stack.running() {
             text.push_str(&format!("{part} runs: {runs}\n"));

@@ -5,6 +5,12 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take that needs no failure to be noticed first; generous, for two busy cores.
 pub const SOON: Duration = Duration::from_secs(60);
+/// How long a system may stand still before it is judged as it is: a sabotaged one may do so for good.
+#[must_use]
+pub fn patience(sabotaged: bool) -> Duration {
+    if sabotaged { Duration::from_secs(15) } else { SOON }
+}
+
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -103,8 +103,11 @@ async fn two_members_share_the_partitions_and_one_leaving_gives_its_own_back() {
         bench.write(partition, "pinger/a", (0, i64::from(partition) + 1), "k", &Shared { n: 1 }).await;
     }
     bench.wait_handled(4).await;
+    let left = std::time::Instant::now();
     second.stop().await;
     eventually("the first has all", || async { (share(&first) == 4 * 4).then_some(()) }).await;
+    // one that left without saying so would be waited for until its session of 6 s ends
+    assert!(left.elapsed() < Duration::from_secs(3), "the partitions moved only after {:?}", left.elapsed());
     for partition in 0..4 {
         bench.write(partition, "pinger/a", (i64::from(partition) + 1, i64::from(partition) + 11), "k", &Shared { n: 2 }).await;
     }

@@ -16,7 +16,7 @@ use sqlx::{Connection as _, Row as _};
 use stack::{Part, Stack};
 use uuid::Uuid;
 
-use super::{SOON, until};
+use super::until;
 use crate::proxy::{Link, Listening};
 
 pub use child::{Child, Role, serve};
@@ -154,19 +154,19 @@ impl Outbox {
     ///
     /// # Errors
     /// That does not happen in time.
-    pub async fn progress(&self, cursor: i64) -> anyhow::Result<i64> {
-        until(&format!("more than {cursor} is published"), SOON, || async {
+    pub async fn progress(&self, cursor: i64, within: Duration) -> anyhow::Result<i64> {
+        until(&format!("more than {cursor} is published"), within, || async {
             let now = self.position().await?.cursor;
             Ok(if now > cursor { Ok(now) } else { Err(format!("cursor {now}")) })
         })
         .await
     }
 
-    /// Waits until everything in the outbox is published, or nothing has moved for five seconds: then the judge tells.
+    /// Waits until everything in the outbox is published, or nothing has moved for `patience`: then the judge tells.
     ///
     /// # Errors
     /// The position cannot be read.
-    pub async fn drained(&self) -> anyhow::Result<()> {
+    pub async fn drained(&self, patience: Duration) -> anyhow::Result<()> {
         let last: i64 = sqlx::query("SELECT coalesce(max(id), 0) FROM outbox").fetch_one(&mut self.db().await?).await?.get(0);
         let (mut cursor, mut moved) = (-1, std::time::Instant::now());
         loop {
@@ -174,13 +174,10 @@ impl Outbox {
             if now != cursor {
                 (cursor, moved) = (now, std::time::Instant::now());
             }
-            if now >= last || moved.elapsed() > STILL {
+            if now >= last || moved.elapsed() > patience {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
-
-/// A relay that may run does not stand still for so long: a dead owner's lock is free at once.
-const STILL: Duration = Duration::from_secs(25);
