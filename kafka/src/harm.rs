@@ -5,7 +5,7 @@
 //! crate `fail`, where `return` takes `abort`, `error` or `delay:<ms>`; `SABOTAGE=no_doubt_rule,…`. What was reached is
 //! appended to the file `FAILPOINTS_LOG`, a line `<point> <action>` before it acts, so that it is told by the dead too.
 
-/// Every step at which a process can be harmed: relay L0 to L6, consumer C0 to C5, retry R1 to R6.
+/// Every step at which a process can be harmed: relay L0 to L6, consumer C0 to C5.
 pub const POINTS: &[&str] = &[
     "L0.locked",
     "L1.fenced",
@@ -27,13 +27,22 @@ pub const POINTS: &[&str] = &[
     "C4.lost",
     "C4.settled",
     "C5.noted",
-    "R1.parked",
-    "R2.committed",
-    "R3.drained",
-    "R4.committed",
-    "R5.promoted",
-    "R6.dead",
 ];
+
+/// Steps of retries, reached only where messages fail: a message is decided (R0, whose actions are those of `blow`), parked,
+/// its parking committed, drained, the drain committed, a follower left as head, a message given up.
+pub const RETRY_POINTS: &[&str] = &["R0.decided", "R1.parked", "R2.committed", "R3.drained", "R4.committed", "R5.promoted", "R6.dead"];
+
+/// How deciding a message is made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// For now.
+    Transient,
+    /// For good.
+    Permanent,
+    /// By a panic.
+    Panic,
+}
 
 /// A defence that can be switched off. The fault run that must notice is named in `it/SABOTAGE.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +112,7 @@ pub const POSSIBLE: bool = cfg!(debug_assertions);
 #[cfg(debug_assertions)]
 pub use possible::{Harm, install, install_from_environment};
 #[cfg(debug_assertions)]
-pub(crate) use possible::{point, point_async, sabotaged};
+pub(crate) use possible::{blow, point, point_async, sabotaged};
 
 #[cfg(debug_assertions)]
 mod possible {
@@ -114,7 +123,7 @@ mod possible {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     use std::time::Duration;
 
-    use super::{POINTS, Sabotage};
+    use super::{Blow, POINTS, RETRY_POINTS, Sabotage};
 
     static ARMED: AtomicBool = AtomicBool::new(false);
     static SABOTAGES: AtomicU32 = AtomicU32::new(0);
@@ -142,7 +151,7 @@ mod possible {
         }
         for one in harm.failpoints.as_deref().unwrap_or_default().split(';').filter(|one| !one.trim().is_empty()) {
             let (name, actions) = one.split_once('=').ok_or_else(|| format!("failpoint without an action: {one}"))?;
-            if !POINTS.contains(&name.trim()) {
+            if !POINTS.contains(&name.trim()) && !RETRY_POINTS.contains(&name.trim()) {
                 return Err(format!("there is no failpoint {name}"));
             }
             fail::cfg(name.trim(), actions.trim())?;
@@ -193,17 +202,44 @@ mod possible {
             return Left::Nothing;
         }
         let Some(action) = evaluate(name) else { return Left::Nothing };
-        if let Some(path) = LOG.get() {
-            let told = OpenOptions::new().create(true).append(true).open(path).and_then(|mut log| writeln!(log, "{name} {action}"));
-            if let Err(error) = told {
-                tracing::error!(%error, name, "a failpoint was reached and cannot tell");
-            }
-        }
+        tell(name, &action);
         tracing::warn!(name, action, "failpoint");
         match action.split_once(':') {
             None if action == "abort" => std::process::abort(),
             Some(("delay", millis)) => Left::Wait(Duration::from_millis(millis.parse().unwrap_or(0))),
             _ => Left::Fail,
+        }
+    }
+
+    /// Whether the message of type `record` with `key` is to fail, at point R0. The action is a blow, of how many keys in a
+    /// hundred, of which record type if not of all: `transient`, `permanent/1`, `panic/5/inventory.CreateInventoryHold`.
+    pub(crate) fn blow(record: &str, key: &str) -> Option<Blow> {
+        if !ARMED.load(Ordering::Acquire) {
+            return None;
+        }
+        let action = evaluate("R0.decided")?;
+        let mut words = action.split('/');
+        let blow = match words.next() {
+            Some("transient") => Blow::Transient,
+            Some("permanent") => Blow::Permanent,
+            Some("panic") => Blow::Panic,
+            _ => return None,
+        };
+        let share: u32 = words.next().map_or(Ok(100), str::parse).unwrap_or(0);
+        let sum = key.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+        if words.next().is_some_and(|only| only != record) || (sum >> 8) % 100 >= share {
+            return None;
+        }
+        tell("R0.decided", &action);
+        Some(blow)
+    }
+
+    fn tell(name: &str, action: &str) {
+        if let Some(path) = LOG.get() {
+            let told = OpenOptions::new().create(true).append(true).open(path).and_then(|mut log| writeln!(log, "{name} {action}"));
+            if let Err(error) = told {
+                tracing::error!(%error, name, "a failpoint was reached and cannot tell");
+            }
         }
     }
 
@@ -257,6 +293,12 @@ mod impossible {
         false
     }
 
+    /// No message fails on purpose in a release build.
+    #[inline(always)]
+    pub(crate) fn blow(_record: &str, _key: &str) -> Option<super::Blow> {
+        None
+    }
+
     /// Every defence is on in a release build.
     #[inline(always)]
     pub(crate) fn sabotaged(_sabotage: super::Sabotage) -> bool {
@@ -264,7 +306,7 @@ mod impossible {
     }
 }
 #[cfg(not(debug_assertions))]
-pub(crate) use impossible::{point, point_async, sabotaged};
+pub(crate) use impossible::{blow, point, point_async, sabotaged};
 
 #[cfg(all(test, debug_assertions))]
 mod tests {

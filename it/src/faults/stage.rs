@@ -20,7 +20,7 @@ const BASKETS_MAX: usize = 1_000;
 /// Products of one request.
 const PRODUCTS_AT_ONCE: usize = 1_000;
 /// Retry tiers and patience of fault runs are short (PROTOCOLS 3): what waits for a time, waits little.
-const SHORT_TIMES: [(&str, &str); 1] = [("DEADLINE_GRACE_MS", "2000")];
+const SHORT_TIMES: [(&str, &str); 2] = [("DEADLINE_GRACE_MS", "2000"), ("RETRY_DELAYS_MS", "200,1000,5000")];
 
 /// A running system that can be harmed.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ impl Stage {
             })
             .await?;
             until("nothing is under way", self.patience, || async {
-                let calls = self.count("payments", "SELECT count(*) FROM effects WHERE state NOT IN ('done', 'dropped')").await?;
+                let calls = self.count("payments", "SELECT count(*) FROM effects WHERE state NOT IN ('done', 'dropped', 'dead')").await?;
                 let asked = "SELECT coalesce(sum((line->>'quantity')::bigint), 0)::bigint FROM orders, json_array_elements(lines) AS line";
                 let behind = self.count("orders", asked).await?
                     - self.count("inventory", "SELECT coalesce(sum(units), 0)::bigint FROM demand").await?;

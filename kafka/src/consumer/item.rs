@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::failure::{Class, Failure};
+use crate::harm::{self, Blow};
 use crate::message::{Cause, HeaderText, header};
 use crate::retry::{Policy, Tiers};
 use crate::route::{Body, Found, Meta, Route, Routes};
@@ -113,6 +114,13 @@ impl<W: Work> Item<'_, W> {
             (_, Err(failure)) => return Tried::Failed(failure.clone()),
             (None, Ok(_)) => return Tried::Failed(Failure::permanent("wrong_record_type", "the message has no handler")),
         };
+        if let Some(blow) = harm::blow(route.record, &self.meta.key) {
+            return match blow {
+                Blow::Transient => Tried::Failed(Failure::transient("harmed", "it fails on purpose")),
+                Blow::Permanent => Tried::Failed(Failure::permanent("harmed", "it fails on purpose, for good")),
+                Blow::Panic => Tried::Torn(Failure::permanent("handler_panicked", format!("the handler of {} panicked", route.record))),
+            };
+        }
         unit.begin_message();
         unit.because(self.meta.cause());
         match catch_unwind(AssertUnwindSafe(|| (route.handle)(unit, &self.meta, body.as_ref()))) {

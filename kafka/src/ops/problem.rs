@@ -91,7 +91,7 @@ impl Refusal {
     pub fn unfit(errors: Vec<Fault>) -> Self {
         match Self::problem(422, "edit_invalid", "the body does not fit the schema it would be written with") {
             Self::Problem(problem) => Self::Problem(Box::new(Problem { errors, ..*problem })),
-            other => other,
+            other @ (Self::Database(_) | Self::Defect(_)) => other,
         }
     }
 
