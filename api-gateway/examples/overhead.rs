@@ -96,6 +96,9 @@ fn start_gateway(upstream: SocketAddr) -> anyhow::Result<(Child, SocketAddr)> {
     let url = format!("http://{upstream}");
     let mut command = Command::new(&binary);
     command.envs([("HTTP_ADDR", "127.0.0.1:0"), ("OPS_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json"), ("WORKERS", "1")]);
+    // What a request costs, not how many are allowed.
+    command.envs([("TRUST_CUSTOMER_HEADER", "true"), ("SUBJECT_RATE", "1000000"), ("SUBJECT_BURST", "1000000")]);
+    command.envs([("ADDRESS_RATE", "1000000"), ("ADDRESS_BURST", "1000000")]);
     command.envs([("ORDERS_URL", &url), ("INVENTORY_URL", &url)]).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("start {}", binary.display()))?;
     let log = BufReader::new(child.stderr.take().context("read its log")?);

@@ -1,6 +1,10 @@
 //! The only place that reads the environment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use figment::{
     Figment,
@@ -44,6 +48,37 @@ pub struct Config {
     pub upstream_idle: Duration,
     #[serde(rename = "prices_wait_ms", deserialize_with = "milliseconds")]
     pub prices_wait: Duration,
+    pub oidc_issuer: String,
+    pub oidc_audience: String,
+    pub trust_customer_header: bool,
+    pub subject_rate: u32,
+    pub subject_burst: u32,
+    pub address_rate: u32,
+    pub address_burst: u32,
+    pub trusted_proxies: List<IpAddr>,
+    pub cors_origins: List<String>,
+    pub streams_max: usize,
+    #[serde(rename = "heartbeat_ms", deserialize_with = "milliseconds")]
+    pub heartbeat: Duration,
+}
+
+/// Values written one after the other with commas between.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct List<T: FromStr>(pub Vec<T>);
+
+/// One of the values is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a value of the list does not read: {0}")]
+pub struct ListError(String);
+
+impl<T: FromStr> TryFrom<String> for List<T> {
+    type Error = ListError;
+
+    fn try_from(text: String) -> Result<Self, ListError> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(|part| part.parse().ok().ok_or_else(|| ListError(part.to_owned()))).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// How log lines look.
@@ -126,6 +161,9 @@ impl Config {
             (self.workers > 0, "workers is 0"),
             (self.connections_max > 0, "connections_max is 0"),
             (self.in_flight_max > 0, "in_flight_max is 0"),
+            (self.subject_rate == 0 || self.subject_burst > 0, "subject_burst is 0"),
+            (self.address_rate == 0 || self.address_burst > 0, "address_burst is 0"),
+            (!self.heartbeat.is_zero(), "heartbeat_ms is 0"),
             (self.upstream_connect_retries <= 10, "upstream_connect_retries is over 10"),
             (!self.upstream_timeout.is_zero(), "upstream_timeout_ms is 0"),
             (!self.upstream_connect_timeout.is_zero(), "upstream_connect_timeout_ms is 0"),

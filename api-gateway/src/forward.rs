@@ -14,13 +14,15 @@ use actix_web::{
     web::{Bytes, Data, Payload},
 };
 use contract::{Code, Problem, headers, web as body};
-use hyper::http::uri::PathAndQuery;
+use hyper::{header::HeaderValue, http::uri::PathAndQuery};
+use identity::Caller;
 use metrics::Histogram;
-use values::{CustomerId, OrderId};
+use values::OrderId;
 
 use crate::{
-    hygiene, products,
-    routes::{Caller, ROUTES, Route, Service, Then},
+    cors, events, gzip, hygiene, products,
+    rates::Standing,
+    routes::{Access, ROUTES, Route, Service, Then},
     server::Shared,
     upstream::{Answer, Outgoing, Upstream},
 };
@@ -60,30 +62,60 @@ impl Worker {
     }
 }
 
+/// What is found out about a request on its way, for the headers of its answer.
+#[derive(Debug, Default)]
+struct Notes {
+    standing: Option<Standing>,
+}
+
 /// Serves a request to line `index` of the table.
 pub(crate) async fn serve(index: usize, request: HttpRequest, payload: Payload, worker: Data<Worker>) -> HttpResponse {
     let started = Instant::now();
     let request_id = hygiene::request_id(&request);
     let in_flight = InFlight::enter(&worker.shared);
+    let mut notes = Notes::default();
     let result = match (ROUTES.get(index), in_flight.is_over()) {
         (Some(_), true) => Err(Problem::new(Code::Overloaded)),
-        (Some(route), false) => forward(route, &request, payload, &request_id, &worker).await,
+        (Some(route), false) => forward(route, &request, payload, &request_id, &worker, &mut notes).await,
         (None, _) => Err(Problem::new(Code::NotFound)),
     };
-    let response = result.unwrap_or_else(|problem| refuse(&worker, problem, &request));
-    finish(&worker, Some(index), response, &request_id, started)
+    let mut response = result.unwrap_or_else(|problem| refuse(&worker, problem, &request));
+    if let Some(deprecation) = ROUTES.get(index).and_then(|route| route.deprecated) {
+        hygiene::announce_end(deprecation, response.headers_mut());
+    }
+    finish(&worker, Some(index), response, &request, &request_id, &notes, started)
 }
 
 /// Answers a path that is not in the table, or a method that its path does not take.
 pub(crate) async fn refuse_path(allowed: Option<String>, request: HttpRequest, worker: Data<Worker>) -> HttpResponse {
     let started = Instant::now();
     let request_id = hygiene::request_id(&request);
-    let code = if allowed.is_some() { Code::MethodNotAllowed } else { Code::NotFound };
-    let mut response = refuse(&worker, Problem::new(code), &request);
-    if let Some(value) = allowed.and_then(|methods| header::HeaderValue::from_str(&methods).ok()) {
-        response.headers_mut().insert(header::ALLOW, value);
-    }
-    finish(&worker, None, response, &request_id, started)
+    let mut notes = Notes::default();
+    let limited = worker.shared.rates.address(request.peer_addr(), request.headers(), &mut notes.standing);
+    let preflight = allowed.as_deref().and_then(|methods| cors::preflight(&worker.shared, &request, methods));
+    let response = match (limited, preflight) {
+        (Err(problem), _) => refuse(&worker, problem, &request),
+        (Ok(()), Some(response)) => response,
+        (Ok(()), None) => {
+            let code = if allowed.is_some() { Code::MethodNotAllowed } else { Code::NotFound };
+            let mut response = refuse(&worker, Problem::new(code), &request);
+            if let Some(value) = allowed.and_then(|methods| header::HeaderValue::from_str(&methods).ok()) {
+                response.headers_mut().insert(header::ALLOW, value);
+            }
+            response
+        }
+    };
+    finish(&worker, None, response, &request, &request_id, &notes, started)
+}
+
+/// Serves what the gateway answers itself.
+pub(crate) fn serve_own(request: &HttpRequest, worker: &Worker, answer: impl FnOnce() -> Result<HttpResponse, Problem>) -> HttpResponse {
+    let started = Instant::now();
+    let request_id = hygiene::request_id(request);
+    let mut notes = Notes::default();
+    let limited = worker.shared.rates.address(request.peer_addr(), request.headers(), &mut notes.standing);
+    let response = limited.and_then(|()| answer()).unwrap_or_else(|problem| refuse(worker, problem, request));
+    finish(worker, None, response, request, &request_id, &notes, started)
 }
 
 fn refuse(worker: &Worker, problem: Problem, request: &HttpRequest) -> HttpResponse {
@@ -91,9 +123,28 @@ fn refuse(worker: &Worker, problem: Problem, request: &HttpRequest) -> HttpRespo
     problem.with_instance(request.path()).error_response()
 }
 
-fn finish(worker: &Worker, route: Option<usize>, mut response: HttpResponse, request_id: &str, started: Instant) -> HttpResponse {
+fn finish(
+    worker: &Worker,
+    route: Option<usize>,
+    mut response: HttpResponse,
+    request: &HttpRequest,
+    request_id: &str,
+    notes: &Notes,
+    started: Instant,
+) -> HttpResponse {
+    let headers = response.headers_mut();
     if let Ok(value) = header::HeaderValue::from_str(request_id) {
-        response.headers_mut().insert(header::HeaderName::from_static(headers::REQUEST_ID), value);
+        headers.insert(header::HeaderName::from_static(headers::REQUEST_ID), value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    if let Some(standing) = &notes.standing {
+        standing.write(headers);
+    }
+    if !worker.shared.config.cors_origins.0.is_empty() {
+        headers.append(header::VARY, header::HeaderValue::from_static("origin"));
+        if let Some(origin) = cors::origin(&worker.shared, request) {
+            cors::expose(origin, headers);
+        }
     }
     let status = response.status().as_u16();
     worker.record(route, status, started);
@@ -108,40 +159,56 @@ async fn forward(
     request: &HttpRequest,
     payload: Payload,
     request_id: &str,
-    worker: &Worker,
+    worker: &Data<Worker>,
+    notes: &mut Notes,
 ) -> Result<HttpResponse, Problem> {
-    let customer = customer(route, request, worker).await?;
+    worker.shared.rates.address(request.peer_addr(), request.headers(), &mut notes.standing)?;
+    let caller = admit(route, request, worker).await?;
+    let customer = caller.as_ref().and_then(|caller| caller.customer.as_ref());
+    if let Some(customer) = customer {
+        worker.shared.rates.subject(customer, &mut notes.standing)?;
+    }
     let path_and_query = path_and_query(route, request)?;
     let body = read(route, request, payload, worker).await?;
+    let headers = hygiene::request_headers(request, caller.as_ref(), request_id);
+    if route.then == Then::Stream {
+        let id = order_id(request)?.map(|id| id.to_string()).unwrap_or_default();
+        return events::follow(worker, request, &id, headers).await;
+    }
     let outgoing = Outgoing {
         method: hyper::Method::from_bytes(route.method.as_str().as_bytes()).unwrap_or_default(),
         path_and_query,
-        headers: hygiene::request_headers(request, customer.as_ref(), request_id),
+        headers,
         body: body.clone(),
     };
     let answer = worker.upstream(route.upstream).send(outgoing).await?;
-    match route.then {
-        Then::Answer => Ok(respond(answer)),
-        Then::WaitForPrices => Ok(respond(products::wait_for_prices(worker, answer, &body, request_id).await)),
-    }
+    let answer = match route.then {
+        Then::Answer | Then::Stream => answer,
+        Then::WaitForPrices => products::wait_for_prices(worker, answer, &body, request, request_id).await,
+    };
+    Ok(respond(squeeze(answer, request)))
 }
 
-/// The customer, who has to be known for a customer's path and must be valid wherever one is given.
-async fn customer(route: &Route, request: &HttpRequest, worker: &Worker) -> Result<Option<CustomerId>, Problem> {
-    match route.caller {
-        Caller::Anyone if !request.headers().contains_key(headers::CUSTOMER_ID) => Ok(None),
-        Caller::Anyone | Caller::Customer => worker.shared.authenticator.authenticate(request).await.map(Some),
+/// Who asks, where that matters: checked by the token, and told to the service, which checks again.
+async fn admit(route: &Route, request: &HttpRequest, worker: &Worker) -> Result<Option<Caller>, Problem> {
+    let (scope, needs_customer) = match route.access {
+        Access::Public => return Ok(None),
+        Access::Customer(scope) => (scope, true),
+        Access::Holder(scope) => (scope, false),
+    };
+    let caller = worker.shared.door.admit(request.headers(), scope).await?;
+    if needs_customer && caller.customer.is_none() {
+        // Only a door that trusts its network lets such a one in.
+        return Err(headers::customer_id(request.headers()).err().unwrap_or(Problem::new(Code::Unauthenticated)));
     }
+    Ok(Some(caller))
 }
 
 /// The path is made anew from the table, so that no spelling of it can lead to another path of the service.
 fn path_and_query(route: &Route, request: &HttpRequest) -> Result<PathAndQuery, Problem> {
-    let mut target = match request.match_info().get("id") {
+    let mut target = match order_id(request)? {
         None => route.path.to_owned(),
-        Some(id) => {
-            let id: OrderId = id.parse().map_err(|_not_a_uuid| Problem::new(Code::OrderNotFound))?;
-            route.path.replace("{id}", &id.to_string())
-        }
+        Some(id) => route.path.replace("{id}", &id.to_string()),
     };
     if !request.query_string().is_empty() {
         target.push('?');
@@ -150,29 +217,49 @@ fn path_and_query(route: &Route, request: &HttpRequest) -> Result<PathAndQuery, 
     target.try_into().map_err(|_invalid| Problem::new(Code::InvalidQuery))
 }
 
+fn order_id(request: &HttpRequest) -> Result<Option<OrderId>, Problem> {
+    let id = request.match_info().get("id").map(str::parse::<OrderId>);
+    id.transpose().map_err(|_not_a_uuid| Problem::new(Code::OrderNotFound))
+}
+
 async fn read(route: &Route, request: &HttpRequest, payload: Payload, worker: &Worker) -> Result<Bytes, Problem> {
     let has_body = request.headers().contains_key(header::TRANSFER_ENCODING)
         || request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
     if !has_body {
         return Ok(Bytes::new());
     }
-    body::check_announced_length(request, route.body_bytes_max)?;
+    body::check_announced_length(request, route.body.bytes_max())?;
     let encoding = request.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(Code::UnsupportedMediaType));
     }
-    let read = body::read_body(payload.into_inner(), route.body_bytes_max);
+    let read = body::read_body(payload.into_inner(), route.body.bytes_max());
     match tokio::time::timeout(worker.shared.config.body_timeout, read).await {
         Ok(body) => body,
         Err(_elapsed) => Err(Problem::new(Code::RequestTimeout)),
     }
 }
 
-fn respond(answer: Answer) -> HttpResponse {
+pub(crate) fn respond(answer: Answer) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(answer.status.as_u16()).unwrap_or_default();
     let mut response = HttpResponse::build(status);
     hygiene::copy_response_headers(&answer.headers, &mut response);
     response.body(answer.body)
+}
+
+/// Compresses a large answer for a client that takes it. One with an entity tag stays as it is: the tag names its very bytes.
+fn squeeze(mut answer: Answer, request: &HttpRequest) -> Answer {
+    let names = &answer.headers;
+    let plain = !names.contains_key(hyper::header::CONTENT_ENCODING) && !names.contains_key(hyper::header::ETAG);
+    let text = names.get(hyper::header::CONTENT_TYPE).is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/json"));
+    if plain && text {
+        answer.headers.append(hyper::header::VARY, HeaderValue::from_static("accept-encoding"));
+        if let Some(body) = gzip::is_accepted(request).then(|| gzip::compress(&answer.body)).flatten() {
+            answer.headers.insert(hyper::header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer.body = body;
+        }
+    }
+    answer
 }
 
 /// A request counts from here until it is dropped.

@@ -3,11 +3,15 @@
 use actix_web::{HttpRequest, HttpResponseBuilder, http::header as inner};
 use contract::headers as names;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use identity::Caller;
 use uuid::Uuid;
-use values::CustomerId;
+
+use crate::routes::Deprecation;
+
+const TRACEPARENT: &str = "traceparent";
 
 /// What a client may say to a service. Everything else stays at the door, a client's own `X-Customer-Id` included.
-static FORWARDED: [HeaderName; 10] = [
+static FORWARDED: [HeaderName; 9] = [
     HeaderName::from_static(names::IDEMPOTENCY_KEY),
     hyper::header::CONTENT_TYPE,
     hyper::header::ACCEPT,
@@ -17,7 +21,6 @@ static FORWARDED: [HeaderName; 10] = [
     hyper::header::IF_MODIFIED_SINCE,
     hyper::header::IF_UNMODIFIED_SINCE,
     hyper::header::IF_RANGE,
-    HeaderName::from_static("traceparent"),
 ];
 
 /// What belongs to one connection (RFC 9110, 7.6.1), and what the gateway says itself.
@@ -36,8 +39,8 @@ const KEPT_BACK: [&str; 12] = [
     names::REQUEST_ID,
 ];
 
-/// The headers of the request to a service.
-pub(crate) fn request_headers(request: &HttpRequest, customer: Option<&CustomerId>, request_id: &str) -> HeaderMap {
+/// The headers of the request to a service. It gets the caller's token as well, to check it again.
+pub(crate) fn request_headers(request: &HttpRequest, caller: Option<&Caller>, request_id: &str) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     for name in &FORWARDED {
         for value in request.headers().get_all(name.as_str()) {
@@ -47,13 +50,63 @@ pub(crate) fn request_headers(request: &HttpRequest, customer: Option<&CustomerI
             }
         }
     }
-    if let Some(customer) = customer.and_then(|customer| HeaderValue::from_str(customer.as_str()).ok()) {
-        headers.insert(HeaderName::from_static(names::CUSTOMER_ID), customer);
-    }
+    copy_trace(request, &mut headers);
+    copy_caller(request, caller, &mut headers);
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static(names::REQUEST_ID), request_id);
     }
     headers
+}
+
+/// Who asks: the token, which the service checks again, and what the gateway read in it.
+fn copy_caller(request: &HttpRequest, caller: Option<&Caller>, headers: &mut HeaderMap) {
+    let Some(caller) = caller else { return };
+    copy_token(request, headers);
+    let customer = caller.customer.as_ref().and_then(|customer| HeaderValue::from_str(customer.as_str()).ok());
+    if let Some(customer) = customer {
+        headers.insert(HeaderName::from_static(names::CUSTOMER_ID), customer);
+    }
+}
+
+/// The caller's token, for a service that checks it again.
+pub(crate) fn copy_token(request: &HttpRequest, headers: &mut HeaderMap) {
+    let token = request.headers().get(inner::AUTHORIZATION).and_then(|value| HeaderValue::from_bytes(value.as_bytes()).ok());
+    if let Some(mut token) = token {
+        token.set_sensitive(true);
+        headers.insert(hyper::header::AUTHORIZATION, token);
+    }
+}
+
+/// A client's trace goes on in our services if it is one: version 00 of W3C Trace Context, 3.2.
+fn copy_trace(request: &HttpRequest, headers: &mut HeaderMap) {
+    let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let some = |text: &str| text.bytes().any(|byte| byte != b'0');
+    let valid = |text: &&str| {
+        let parts: Vec<&str> = text.split('-').collect();
+        match parts.as_slice() {
+            ["00", trace, span, flags] => hex(trace, 32) && some(trace) && hex(span, 16) && some(span) && hex(flags, 2),
+            _ => false,
+        }
+    };
+    let given = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    if let Some(value) = given.filter(valid).and_then(|text| HeaderValue::from_str(text).ok()) {
+        headers.insert(HeaderName::from_static(TRACEPARENT), value);
+    }
+}
+
+/// Says that a route goes away.
+pub(crate) fn announce_end(deprecation: Deprecation, headers: &mut inner::HeaderMap) {
+    let Deprecation { since_unix_seconds, sunset, link } = deprecation;
+    let all = [
+        ("deprecation", format!("@{since_unix_seconds}")),
+        ("sunset", sunset.to_owned()),
+        ("link", format!("<{link}>; rel=\"deprecation\"; type=\"text/html\"")),
+    ];
+    for (name, text) in all {
+        if let Ok(value) = inner::HeaderValue::from_str(&text) {
+            headers.append(inner::HeaderName::from_static(name), value);
+        }
+    }
 }
 
 /// Copies what the client may see of a service's answer.
@@ -78,5 +131,20 @@ pub(crate) fn request_id(request: &HttpRequest) -> String {
     match given.filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(allowed)) {
         Some(id) => id.to_owned(),
         None => Uuid::now_v7().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_that_goes_away_says_since_when_and_until_when() {
+        let mut headers = inner::HeaderMap::new();
+        let deprecation = Deprecation { since_unix_seconds: 1_767_225_600, sunset: "Thu, 31 Dec 2026 23:59:59 GMT", link: "/docs" };
+        announce_end(deprecation, &mut headers);
+        let text = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!((text("deprecation"), text("sunset")), ("@1767225600".to_owned(), "Thu, 31 Dec 2026 23:59:59 GMT".to_owned()));
+        assert_eq!(text("link"), "</docs>; rel=\"deprecation\"; type=\"text/html\"");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::join_all;
@@ -15,9 +15,17 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Pause until then.
 const PAUSE_STARTING: Duration = Duration::from_millis(100);
 
+/// How often callers that have not asked for a while are forgotten.
+const FORGET: Duration = Duration::from_secs(60);
+
 /// Probes all upstreams for ever; ends when it is aborted.
 pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut forgotten_at = Instant::now();
     loop {
+        if forgotten_at.elapsed() >= FORGET {
+            shared.rates.forget();
+            forgotten_at = Instant::now();
+        }
         join_all(Service::ALL.map(|service| probe(&shared, service))).await;
         let all = Service::ALL.into_iter().all(|service| shared.state(service).reachable.load(Ordering::Relaxed));
         if all && !shared.started.swap(true, Ordering::Relaxed) {

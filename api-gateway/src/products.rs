@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::web::Bytes;
+use actix_web::{HttpRequest, web::Bytes};
 use contract::{NewProducts, PricesKnown, PricesQuery, headers as names};
 use hyper::{
     HeaderMap, Method, StatusCode,
@@ -12,6 +12,7 @@ use hyper::{
 
 use crate::{
     forward::Worker,
+    hygiene,
     upstream::{Answer, Outgoing},
 };
 
@@ -21,12 +22,12 @@ const PAUSE_MAX: Duration = Duration::from_millis(160);
 
 /// `created` with status 201 if order-service knows all prices before the time is over, else with 202. An answer that is
 /// not a success stays as it is.
-pub(crate) async fn wait_for_prices(worker: &Worker, created: Answer, body: &[u8], request_id: &str) -> Answer {
+pub(crate) async fn wait_for_prices(worker: &Worker, created: Answer, body: &[u8], request: &HttpRequest, request_id: &str) -> Answer {
     if !created.status.is_success() {
         return created;
     }
     let wait = worker.shared.config.prices_wait;
-    let known = match Question::about(body, request_id) {
+    let known = match Question::about(body, request, request_id) {
         Some(question) => tokio::time::timeout(wait, until_known(worker, &question)).await.is_ok(),
         // inventory-service accepted a body that we do not understand: say the weaker thing.
         None => false,
@@ -59,12 +60,13 @@ struct Question {
 }
 
 impl Question {
-    fn about(body: &[u8], request_id: &str) -> Option<Self> {
+    fn about(body: &[u8], request: &HttpRequest, request_id: &str) -> Option<Self> {
         let products: NewProducts = contract::parse(body).ok()?;
         let query = PricesQuery { skus: products.products.into_iter().map(|product| product.sku).collect() };
         let mut headers = HeaderMap::with_capacity(2);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HeaderName::from_static(names::REQUEST_ID), HeaderValue::from_str(request_id).ok()?);
+        hygiene::copy_token(request, &mut headers);
         let outgoing = Outgoing {
             method: Method::POST,
             path_and_query: PathAndQuery::from_static("/internal/prices/known"),

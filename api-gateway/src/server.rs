@@ -12,22 +12,27 @@ use actix_web::{
     dev::ServerHandle,
     web::{self, Data},
 };
+use identity::Door;
 use tokio::task::JoinHandle;
 
 use crate::{
-    auth::Authenticator,
     config::Config,
+    docs,
     forward::{self, Worker},
     metrics::Metrics,
     ops, probe,
+    rates::Rates,
     routes::{ROUTES, Service, allowed, paths},
 };
 
 /// What all threads share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) door: Door,
+    pub(crate) rates: Rates,
     pub(crate) metrics: Metrics,
+    /// Streams of events that are open.
+    pub(crate) streams: Arc<AtomicUsize>,
     pub(crate) in_flight: AtomicUsize,
     pub(crate) draining: AtomicBool,
     pub(crate) started: AtomicBool,
@@ -94,12 +99,14 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Error::Listen`] when an address is in use or not ours.
-    pub fn start(config: Config, authenticator: Arc<dyn Authenticator>) -> Result<Self, Error> {
+    pub fn start(config: Config, door: Door) -> Result<Self, Error> {
         let metrics = Metrics::new().map_err(Error::Metrics)?;
         let shared = Arc::new(Shared {
+            rates: Rates::new(&config),
             config,
-            authenticator,
+            door,
             metrics,
+            streams: Arc::default(),
             in_flight: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             started: AtomicBool::new(false),
@@ -159,6 +166,7 @@ fn serve_http(shared: &Arc<Shared>) -> Result<(SocketAddr, Server), Error> {
         App::new()
             .app_data(worker)
             .configure(routes)
+            .configure(docs::configure)
             .default_service(web::to(|request, worker| forward::refuse_path(None, request, worker)))
     };
     let server = HttpServer::new(factory)

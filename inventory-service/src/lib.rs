@@ -8,6 +8,7 @@ mod http;
 mod routes;
 mod service;
 mod store;
+mod sweep;
 #[cfg(test)]
 mod tests;
 pub mod wire;

@@ -10,6 +10,7 @@ use sqlx::migrate::Migrator;
 use crate::http::{self, Http};
 use crate::routes::routes;
 use crate::store::Rows;
+use crate::sweep;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -47,7 +48,8 @@ impl Service for Inventory {
     }
 
     async fn http(self: Arc<Self>, context: &Context) -> anyhow_lite::Result<Http> {
-        Ok(Http::new(context))
+        tokio::spawn(sweep::run(context.units.clone(), context.stop.clone()));
+        Http::new(context)
     }
 
     fn configure(http: &Http, config: &mut ServiceConfig) {

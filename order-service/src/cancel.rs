@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use contract::headers::Tags;
 use kafka::{Cause, Failure, MessageId, Needs, Retry, Units, retry_of};
 use order_domain::{CancelReason, Order};
 use saga::Input;
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 use values::{CustomerId, OrderId};
 
 use crate::steer::{OrderSaga, order_stream};
-use crate::store::{self, Rows};
+use crate::store::{self, Read, Rows};
 
 /// Tries against concurrent writers and infrastructure errors.
 const TRIES: u32 = 5;
@@ -18,11 +19,13 @@ const TRIES: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// Recorded; the order is cancelled, or in doubt until its payment is undone.
-    Requested(contract::Order),
+    Requested(Read),
     /// It was cancelled before.
-    Already(contract::Order),
+    Already(Read),
     /// It is confirmed.
     Confirmed,
+    /// It is not as the customer thinks.
+    Changed,
     /// The customer has no such order.
     NotFound,
 }
@@ -38,15 +41,15 @@ pub enum Error {
     Defect(#[from] Failure),
 }
 
-/// Asks the saga of the customer's order to turn back. Asking twice changes nothing.
+/// Asks the saga of the customer's order to turn back, if the order has one of the tags `expected`. Asking twice changes nothing.
 ///
 /// # Errors
 /// [`Error`]; what was recorded by then stays, and asking again is safe.
-pub async fn cancel(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId) -> Result<Answer, Error> {
+pub async fn cancel(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId, expected: Option<&Tags>) -> Result<Answer, Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match cancel_once(units, saga, customer, id).await {
+        match cancel_once(units, saga, customer, id, expected).await {
             Err(Error::Database(error)) if attempt < TRIES && retry_of(&error) == Retry::Same => {
                 tracing::debug!(error = %error, attempt, order.id = %id, "cancel an order");
                 sleep(Duration::from_millis(20) * attempt).await;
@@ -56,17 +59,31 @@ pub async fn cancel(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: 
     }
 }
 
-async fn cancel_once(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId) -> Result<Answer, Error> {
+async fn cancel_once(
+    units: &Units,
+    saga: &OrderSaga,
+    customer: &CustomerId,
+    id: OrderId,
+    expected: Option<&Tags>,
+) -> Result<Answer, Error> {
     let mut tx = units.begin().await?;
     let Some(before) = store::find_order(&mut tx, customer, id).await? else { return Ok(Answer::NotFound) };
+    let changed = |now: &Read| expected.is_some_and(|expected| !expected.name(&now.tag()));
+    if changed(&before) {
+        return Ok(Answer::Changed);
+    }
     match before.decided {
         contract::OrderStatus::Confirmed => return Ok(Answer::Confirmed),
-        contract::OrderStatus::Cancelled => return Ok(Answer::Already(before.shown)),
+        contract::OrderStatus::Cancelled => return Ok(Answer::Already(before)),
         contract::OrderStatus::Pending | contract::OrderStatus::Stuck => {}
     }
     let mut needs: Needs<Rows> = Needs::default();
     OrderSaga::needs(id, &mut needs);
     let mut unit = units.load(&mut tx, needs).await?;
+    // Now that it is locked, nothing moves it any more.
+    if expected.is_some() && store::find_order(&mut tx, customer, id).await?.is_none_or(|now| changed(&now)) {
+        return Ok(Answer::Changed);
+    }
     unit.because(Cause::new(MessageId::external(&format!("{customer}:POST /v1/orders/cancel"), &id.to_string()), id.to_string()));
     saga.take(&mut unit, id, &Input::cancel(CancelReason::CancelledByCustomer.as_str()))?;
     let order: Order = unit.state(&order_stream(id))?;
@@ -79,7 +96,7 @@ async fn cancel_once(units: &Units, saga: &OrderSaga, customer: &CustomerId, id:
     match (order, after) {
         // It was confirmed between the look and the lock.
         (Order::Confirmed, _) => Ok(Answer::Confirmed),
-        (Order::None | Order::Pending { .. } | Order::Cancelled { .. }, Some(after)) => Ok(Answer::Requested(after.shown)),
+        (Order::None | Order::Pending { .. } | Order::Cancelled { .. }, Some(after)) => Ok(Answer::Requested(after)),
         (Order::None | Order::Pending { .. } | Order::Cancelled { .. }, None) => Ok(Answer::NotFound),
     }
 }

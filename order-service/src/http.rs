@@ -1,25 +1,40 @@
-//! The HTTP face. Handlers run on single-threaded runtimes and never touch the database: they hand over to the main runtime and wait.
+//! The HTTP face: who asks is checked here again, though the gateway has. Handlers run on single-threaded runtimes and never touch the database: they hand over to the main runtime and wait.
+
+mod story;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use contract::headers::Tags;
 use contract::{
     Code, Fault, Json, OrderCursor, Page, PageQuery, PlaceOrder, Pointer, PricesKnown, PricesQuery, Problem, RequestHash, headers,
 };
+use identity::{Door, Scope};
 use kafka::seal::Sealer;
 use kafka::{Bridge, GroupCommit, Refused, Units};
 use order_domain::{Line, Lines, LinesFault, Rejection};
+use tokio::time::Instant;
 use uuid::Uuid;
-use values::OrderId;
+use values::{CustomerId, OrderId};
 
+use crate::follow::Follow;
+use crate::open_orders::OpenOrders;
 use crate::steer::OrderSaga;
+use crate::store::Read;
 use crate::{cancel, place, store, wire};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Face {
+    /// Who is let in.
+    pub door: Door,
+    /// How many orders a customer may hold.
+    pub open_orders: OpenOrders,
+    /// For those who wait.
+    pub follow: Follow,
     /// For reads.
     pub units: Units,
     /// To the main runtime.
@@ -47,13 +62,19 @@ pub fn configure(face: &Face, config: &mut ServiceConfig) {
         )
         .service(web::resource("/v1/orders/{id}").route(web::get().to(get_order)).default_service(not_allowed()))
         .service(web::resource("/v1/orders/{id}/cancel").route(web::post().to(cancel_order)).default_service(not_allowed()))
+        .service(web::resource("/internal/orders/{id}/events").route(web::get().to(story::events)).default_service(not_allowed()))
         .service(web::resource("/internal/prices/known").route(web::post().to(known_prices)).default_service(not_allowed()))
         .default_service(web::to(|| async { Problem::new(Code::NotFound) }));
 }
 
+/// The customer who asks, if it may use `scope`.
+async fn customer(face: &Face, request: &HttpRequest, scope: Scope) -> Result<CustomerId, Problem> {
+    face.door.admit(request.headers(), scope).await?.customer()
+}
+
 async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<PlaceOrder>, Problem>) -> Answer {
     let here = |problem: Problem| problem.with_instance(request.path());
-    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let customer = customer(&face, &request, Scope::OrdersWrite).await.map_err(here)?;
     let key = headers::idempotency_key(request.headers()).map_err(here)?;
     let Json(body) = body?;
     let hash = RequestHash::of(&body);
@@ -62,15 +83,32 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
     let payment_token = wire::token(&sealed.map_err(|error| here(internal(&error)))?);
     let lines = body.lines.into_iter().map(|line| Line { sku: line.sku, quantity: line.quantity }).collect();
     let lines = Lines::new(lines).map_err(|fault| here(lines_problem(&fault)))?;
+    if let Err(refused) = face.open_orders.admit(&customer, &face.bridge, &face.units).await
+        && !was_used(&face, &customer, &key).await
+    {
+        return Err(here(refused));
+    }
+    let asker = customer.clone();
     let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
     match reply.map_err(|refused| here(busy(refused)))?.answer().await {
         place::Answer::Placed { order, replayed } => {
-            let mut response = HttpResponse::Accepted();
+            let ended = match headers::preferred_wait(request.headers()) {
+                Some(wait) => ended_within(&face, &asker, order.id, wait).await,
+                None => None,
+            };
+            let mut response = if ended.is_some() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
             response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));
             if replayed {
                 response.insert_header((headers::IDEMPOTENT_REPLAYED, "true"));
             }
-            Ok(response.json(&*order))
+            match ended {
+                Some(read) => Ok(response
+                    .insert_header((headers::PREFERENCE_APPLIED, "wait"))
+                    .insert_header((header::ETAG, read.tag()))
+                    .json(read.shown)),
+                // As it was placed: version 1 of its stream.
+                None => Ok(response.insert_header((header::ETAG, "\"1\"")).insert_header((header::RETRY_AFTER, "1")).json(&*order)),
+            }
         }
         place::Answer::Rejected(rejection) => Err(here(rejection_problem(&rejection))),
         place::Answer::KeyReused => Err(here(Problem::new(Code::IdempotencyKeyReused))),
@@ -81,22 +119,61 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
     }
 }
 
+/// Whether the customer has used the key: then the request is a repetition, and no further order.
+async fn was_used(face: &Face, customer: &CustomerId, key: &contract::IdempotencyKey) -> bool {
+    let (units, scope, key) = (face.units.clone(), place::scope(customer), key.to_string());
+    let look = async move { store::used_keys(&mut *units.pool().acquire().await?, &[(scope.as_str(), key.as_str())]).await };
+    matches!(face.bridge.run(look).await, Ok(Ok(used)) if !used.is_empty())
+}
+
+/// The order once its saga has ended, if that happens soon enough. A failure on the way only means not to wait.
+async fn ended_within(face: &Face, customer: &CustomerId, id: OrderId, wait: Duration) -> Option<Read> {
+    let until = Instant::now() + wait;
+    loop {
+        let (units, customer) = (face.units.clone(), customer.clone());
+        let look = async move {
+            let mut db = units.pool().acquire().await?;
+            // The version first: what happens after it wakes the waiter.
+            let versions = store::saga_versions(&mut db, &[id]).await?;
+            Ok::<_, sqlx::Error>((versions.get(&id).copied().unwrap_or(0), store::find_order(&mut db, &customer, id).await?))
+        };
+        let (version, read) = face.bridge.run(look).await.ok()?.ok()?;
+        let read = read?;
+        if read.shown.ended_at.is_some() {
+            return Some(read);
+        }
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        face.follow.moved(id, version, left).await.ok()?;
+    }
+}
+
 async fn get_order(face: Data<Face>, request: HttpRequest, id: Path<String>) -> Answer {
     let here = |problem: Problem| problem.with_instance(request.path());
-    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let customer = customer(&face, &request, Scope::OrdersRead).await.map_err(here)?;
     let id = order_id(&id).map_err(here)?;
-    let units = face.units.clone();
+    let ended = match headers::preferred_wait(request.headers()) {
+        Some(wait) => ended_within(&face, &customer, id, wait).await,
+        None => None,
+    };
+    let (units, waited) = (face.units.clone(), ended.is_some());
     let read = async move { store::find_order(&mut *units.pool().acquire().await?, &customer, id).await };
-    match face.bridge.run(read).await.map_err(|refused| here(busy(refused)))? {
-        Ok(Some(order)) => Ok(fresh(&order.shown)),
-        Ok(None) => Err(here(Problem::new(Code::OrderNotFound))),
-        Err(error) => Err(here(unavailable(&error))),
+    let found = match ended {
+        Some(read) => Some(read),
+        None => face.bridge.run(read).await.map_err(|refused| here(busy(refused)))?.map_err(|error| here(unavailable(&error)))?,
+    };
+    let read = found.ok_or_else(|| here(Problem::new(Code::OrderNotFound)))?;
+    let known = Tags::of(request.headers(), &header::IF_NONE_MATCH).is_some_and(|known| known.name_weakly(&read.tag()));
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((header::ETAG, read.tag())).insert_header((header::CACHE_CONTROL, "no-store"));
+    if waited {
+        response.insert_header((headers::PREFERENCE_APPLIED, "wait"));
     }
+    Ok(if known { response.finish() } else { response.json(read.shown) })
 }
 
 async fn list_orders(face: Data<Face>, request: HttpRequest) -> Answer {
     let here = |problem: Problem| problem.with_instance(request.path());
-    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let customer = customer(&face, &request, Scope::OrdersRead).await.map_err(here)?;
     let query = PageQuery::orders(request.query_string()).map_err(here)?;
     let after = query.after.as_deref().map(OrderCursor::decode).transpose().map_err(here)?;
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -104,7 +181,12 @@ async fn list_orders(face: Data<Face>, request: HttpRequest) -> Answer {
     // One more than the page tells whether there is a next one.
     let read = async move { store::list_orders(&mut *units.pool().acquire().await?, &customer, after, i64::from(query.limit) + 1).await };
     let orders = face.bridge.run(read).await.map_err(|refused| here(busy(refused)))?;
-    Ok(fresh(&page(orders.map_err(|error| here(unavailable(&error)))?, limit)))
+    let page = page(orders.map_err(|error| here(unavailable(&error)))?, limit);
+    let mut response = fresh(&page);
+    if let Some(link) = page.link(request.path(), request.query_string()).and_then(|link| header::HeaderValue::from_str(&link).ok()) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
 }
 
 fn page(mut orders: Vec<contract::Order>, limit: usize) -> Page<contract::Order> {
@@ -116,14 +198,16 @@ fn page(mut orders: Vec<contract::Order>, limit: usize) -> Page<contract::Order>
 
 async fn cancel_order(face: Data<Face>, request: HttpRequest, id: Path<String>) -> Answer {
     let here = |problem: Problem| problem.with_instance(request.path());
-    let customer = headers::customer_id(request.headers()).map_err(here)?;
+    let customer = customer(&face, &request, Scope::OrdersWrite).await.map_err(here)?;
     let id = order_id(&id).map_err(here)?;
+    let expected = Tags::of(request.headers(), &header::IF_MATCH);
     let (units, saga) = (face.units.clone(), face.saga.clone());
-    let asked = async move { cancel::cancel(&units, &saga, &customer, id).await };
+    let asked = async move { cancel::cancel(&units, &saga, &customer, id, expected.as_ref()).await };
     match face.bridge.run(asked).await.map_err(|refused| here(busy(refused)))? {
-        Ok(cancel::Answer::Requested(order)) => Ok(HttpResponse::Accepted().json(order)),
-        Ok(cancel::Answer::Already(order)) => Ok(HttpResponse::Ok().json(order)),
+        Ok(cancel::Answer::Requested(read)) => Ok(HttpResponse::Accepted().insert_header((header::ETAG, read.tag())).json(read.shown)),
+        Ok(cancel::Answer::Already(read)) => Ok(HttpResponse::Ok().insert_header((header::ETAG, read.tag())).json(read.shown)),
         Ok(cancel::Answer::Confirmed) => Err(here(Problem::new(Code::OrderAlreadyConfirmed))),
+        Ok(cancel::Answer::Changed) => Err(here(Problem::new(Code::PreconditionFailed))),
         Ok(cancel::Answer::NotFound) => Err(here(Problem::new(Code::OrderNotFound))),
         Err(cancel::Error::Database(error)) => Err(here(unavailable(&error))),
         Err(cancel::Error::Defect(failure)) => Err(here(internal(&failure))),
@@ -132,6 +216,7 @@ async fn cancel_order(face: Data<Face>, request: HttpRequest, id: Path<String>) 
 
 async fn known_prices(face: Data<Face>, request: HttpRequest, body: Result<Json<PricesQuery>, Problem>) -> Answer {
     let here = |problem: Problem| problem.with_instance(request.path());
+    face.door.admit(request.headers(), Scope::StockWrite).await.map_err(here)?;
     let Json(query) = body?;
     let units = face.units.clone();
     let read = async move { store::count_prices(&mut *units.pool().acquire().await?, &query.skus).await };
@@ -172,14 +257,14 @@ fn rejection_problem(rejection: &Rejection) -> Problem {
     }
 }
 
-fn busy(refused: Refused) -> Problem {
+pub(crate) fn busy(refused: Refused) -> Problem {
     match refused {
         Refused::Overloaded => Problem::new(Code::Overloaded),
         Refused::Stopped => Problem::new(Code::Unavailable),
     }
 }
 
-fn unavailable(error: &sqlx::Error) -> Problem {
+pub(crate) fn unavailable(error: &sqlx::Error) -> Problem {
     tracing::warn!(error = %error, "answer a request");
     Problem::new(Code::Unavailable)
 }

@@ -6,6 +6,8 @@
 //! | `handlers` | one file a message |
 //! | [`steer`] | one input of an order's saga, written into a unit of work |
 //! | [`place`], [`cancel`] | what customers ask for |
+//! | [`open_orders`], [`sweep`] | how many orders a customer may hold; how long keys are kept |
+//! | [`follow`] | waiting for an order to move |
 //! | [`http`] | the HTTP face |
 //! | [`store`] | all SQL |
 //! | [`wire`] | domain ↔ records |
@@ -14,14 +16,17 @@
 //! Rules live in crate `order-domain`.
 
 pub mod cancel;
+pub mod follow;
 mod handlers;
 pub mod http;
+pub mod open_orders;
 mod operate;
 pub mod place;
 pub mod routes;
 pub mod service;
 pub mod steer;
 pub mod store;
+pub mod sweep;
 pub mod wire;
 
 pub use service::Orders;

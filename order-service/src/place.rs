@@ -64,10 +64,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whose key it is and for which operation.
     fn scope(&self) -> String {
-        format!("{}:POST /v1/orders", self.customer)
+        scope(&self.customer)
     }
+}
+
+/// Whose keys they are and for which operation.
+#[must_use]
+pub fn scope(customer: &CustomerId) -> String {
+    format!("{customer}:POST /v1/orders")
 }
 
 /// What became of a request.
@@ -329,7 +334,8 @@ impl Writer {
 
     fn write(&self, unit: &mut Unit<Rows>, request: &Request, placed: Placed) -> Result<(), Failure> {
         let (id, scope) = (request.order_id, request.scope());
-        unit.because(Cause::new(MessageId::external(&scope, request.key.as_str()), id.to_string()));
+        // With the order's id: a key may be used again once it is forgotten, and what follows then must not have the ids of what was before.
+        unit.because(Cause::new(MessageId::external(&scope, &format!("{} {id}", request.key)), id.to_string()));
         let idempotency =
             schemas::orders::Idempotency { scope, key: request.key.to_string(), request_hash: request.hash.as_bytes().to_vec() };
         let record = wire::order_placed(id, &placed, idempotency);

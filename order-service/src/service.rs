@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use actix_web::web::ServiceConfig;
+use identity::Door;
 use kafka::ops::Sagas;
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
@@ -11,11 +12,14 @@ use saga::{Definition, Invalid};
 use schemas::record::Topic;
 use schemas::{inventory, orders, payments, topics};
 
+use crate::follow::Follow;
 use crate::http::{self, Face};
+use crate::open_orders::OpenOrders;
 use crate::place::Writer;
 use crate::routes;
 use crate::steer::{OrderSaga, order_of};
 use crate::store::Rows;
+use crate::sweep;
 
 /// Names the key that seals payment tokens, until keys are rotated.
 const TOKEN_KEY_ID: &str = "1";
@@ -85,7 +89,13 @@ impl Service for Orders {
     async fn http(self: Arc<Self>, context: &Context) -> anyhow_lite::Result<Face> {
         let sealer = Sealer::new(TOKEN_KEY_ID, context.config.secret("token_key")?.expose())?;
         let writer = Writer { units: context.units.clone(), saga: self.saga().clone() };
+        let config = &context.config;
+        let trusts_header = config.text("trust_customer_header")? == "true";
+        tokio::spawn(sweep::run(context.units.clone(), context.stop.clone()));
         Ok(Face {
+            door: Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?,
+            follow: Follow::spawn(context.units.clone()),
+            open_orders: OpenOrders::new(config.number("open_orders_max")?),
             units: context.units.clone(),
             bridge: context.bridge.clone(),
             placements: writer.spawn(),

@@ -20,6 +20,16 @@ pub enum Ports {
     },
 }
 
+/// Which identity provider runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// mock-oauth2-server: gives a token to anyone as anyone.
+    #[default]
+    Mock,
+    /// Keycloak, with our realm: registration, roles, two demo users. Takes half a minute and 500 MB.
+    Keycloak,
+}
+
 /// What a [`Stack`] is made of. [`Stack::builder`] starts with everything, one instance of each service, on free ports in a temporary folder.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -31,6 +41,8 @@ pub struct Builder {
     pub(crate) ports: Ports,
     pub(crate) proxied: Option<u16>,
     pub(crate) kafka_heap_mb: u32,
+    pub(crate) provider: Provider,
+    pub(crate) secured: bool,
 }
 
 impl Default for Builder {
@@ -44,6 +56,8 @@ impl Default for Builder {
             ports: Ports::Free,
             proxied: None,
             kafka_heap_mb: 512,
+            provider: Provider::Mock,
+            secured: false,
         }
     }
 }
@@ -56,7 +70,7 @@ impl Builder {
         self.instances.clear();
         for part in parts {
             match part {
-                Part::Postgres | Part::Kafka | Part::Registry => {
+                Part::Postgres | Part::Kafka | Part::Registry | Part::Identity => {
                     self.infrastructure.insert(part);
                 }
                 Part::Service(service, instance) => {
@@ -127,6 +141,21 @@ impl Builder {
     #[must_use]
     pub fn kafka_heap_mb(mut self, megabytes: u32) -> Self {
         self.kafka_heap_mb = megabytes;
+        self
+    }
+
+    /// Adds an identity provider whose tokens the gateway and the services take, beside the header `X-Customer-Id`.
+    #[must_use]
+    pub fn identity(mut self, provider: Provider) -> Self {
+        self.infrastructure.insert(Part::Identity);
+        self.provider = provider;
+        self
+    }
+
+    /// As in production: only bearers of tokens are let in. Needs [`Builder::identity`].
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        self.secured = true;
         self
     }
 

@@ -11,6 +11,7 @@ mod archive;
 mod builder;
 mod control;
 mod error;
+mod identity;
 mod kafka;
 mod part;
 mod parts;
@@ -24,8 +25,9 @@ mod stack;
 mod state;
 mod watchdog;
 
-pub use builder::{Builder, Ports};
+pub use builder::{Builder, Ports, Provider};
 pub use error::Error;
+pub use identity::{TokenError, how_to_get_a_token};
 pub use part::{Part, Service};
 pub use parts::fetch_into_cache as fetch;
 pub use postgres::Database;

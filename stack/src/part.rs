@@ -64,6 +64,8 @@ pub enum Part {
     Kafka,
     /// The Apicurio schema registry.
     Registry,
+    /// The identity provider; only where a stack asks for it.
+    Identity,
     /// An instance of one of our programs, counted from 1.
     Service(Service, u32),
 }
@@ -80,6 +82,7 @@ impl fmt::Display for Part {
             Self::Postgres => formatter.write_str("postgres"),
             Self::Kafka => formatter.write_str("kafka"),
             Self::Registry => formatter.write_str("registry"),
+            Self::Identity => formatter.write_str("identity"),
             Self::Service(service, instance) => write!(formatter, "{}-{instance}", service.name()),
         }
     }

@@ -1,13 +1,16 @@
-//! The real parts, fetched once per user by Maven from the pinned `kafka/pom.xml`.
+//! The real parts, fetched once per user by Maven from pinned poms.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::builder::Provider;
 use crate::error::{Doing, Error, not_run};
 use crate::settings;
 
 const POM: &str = include_str!("../kafka/pom.xml");
+const IDENTITY_POM: &str = include_str!("../identity/pom.xml");
+const KEYCLOAK_POM: &str = include_str!("../identity/keycloak/pom.xml");
 
 /// Folders of the fetched parts.
 #[derive(Debug, Clone)]
@@ -20,33 +23,53 @@ pub(crate) struct Parts {
     pub(crate) postgres: PathBuf,
 }
 
-/// Brings Kafka, the registry and PostgreSQL into the cache unless they are there; about 125 MB. Every start does this too.
+/// Brings Kafka, the registry, PostgreSQL and the identity provider of tests into the cache unless they are there; about 155 MB. Every
+/// start does this too, for what it needs.
 ///
 /// # Errors
 /// [`Error::Missing`] without Maven, `tar` or `xz`; [`Error::Fetch`] with Maven's last lines when the download fails.
 pub async fn fetch_into_cache() -> Result<(), Error> {
-    let parts = tokio::task::spawn_blocking(fetch).await.map_err(std::io::Error::other).doing(|| "fetch the real parts".to_owned())??;
+    let fetching = || Ok::<_, Error>((fetch()?, fetch_identity(Provider::Mock)?));
+    let (parts, _) =
+        tokio::task::spawn_blocking(fetching).await.map_err(std::io::Error::other).doing(|| "fetch the real parts".to_owned())??;
     crate::archive::make(&parts).await
 }
 
 /// The fetched parts; the first call on a machine downloads about 125 MB, later ones only look.
 ///
-/// Callers in several processes are serialised by a lock file; a half-done download is never seen, because the folder is renamed into place.
-///
 /// # Errors
 /// [`Error::Missing`] without Maven, `tar` or `xz`; [`Error::Fetch`] with Maven's last lines when the download fails.
 pub(crate) fn fetch() -> Result<Parts, Error> {
+    let what = "Kafka, the schema registry and PostgreSQL";
+    let folder = fetch_once("parts", POM, what, |fetched| unpack_postgres(&fetched.join("postgres")))?;
+    Ok(Parts { kafka: folder.join("kafka"), registry: folder.join("registry"), postgres: folder.join("postgres") })
+}
+
+/// The folder of an identity provider: 29 MB of jars for the mock, a distribution of 180 MB for Keycloak.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) fn fetch_identity(provider: Provider) -> Result<PathBuf, Error> {
+    match provider {
+        Provider::Mock => Ok(fetch_once("identity", IDENTITY_POM, "the identity provider of tests", |_| Ok(()))?.join("mock")),
+        Provider::Keycloak => Ok(fetch_once("keycloak", KEYCLOAK_POM, "Keycloak", |_| Ok(()))?.join("keycloak")),
+    }
+}
+
+/// What `pom` brings, in a folder of the cache that is named after it.
+///
+/// Callers in several processes are serialised by a lock file; a half-done download is never seen, because the folder is renamed into place.
+fn fetch_once(name: &str, pom: &str, what: &str, finish: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
     let cache = settings::cache_folder();
-    let folder = cache.join(format!("parts-{:016x}", fingerprint(POM)));
-    let parts = Parts { kafka: folder.join("kafka"), registry: folder.join("registry"), postgres: folder.join("postgres") };
+    let folder = cache.join(format!("{name}-{:016x}", fingerprint(pom)));
     if folder.is_dir() {
-        return Ok(parts);
+        return Ok(folder);
     }
     let _lock = lock()?;
     if folder.is_dir() {
-        return Ok(parts);
+        return Ok(folder);
     }
-    tracing::info!(folder = %folder.display(), "fetching Kafka, the schema registry and PostgreSQL with Maven, once");
+    tracing::info!(folder = %folder.display(), "fetching {what} with Maven, once");
     let scratch = cache.join("fetching");
     if scratch.exists() {
         fs::remove_dir_all(&scratch).doing(|| format!("clear {}", scratch.display()))?;
@@ -54,16 +77,16 @@ pub(crate) fn fetch() -> Result<Parts, Error> {
     let project = scratch.join("project");
     let fetched = scratch.join("parts");
     fs::create_dir_all(&project).doing(|| format!("make the folder {}", project.display()))?;
-    let pom = project.join("pom.xml");
-    fs::write(&pom, POM).doing(|| format!("write {}", pom.display()))?;
+    let path = project.join("pom.xml");
+    fs::write(&path, pom).doing(|| format!("write {}", path.display()))?;
     let mut maven = Command::new("mvn");
-    maven.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg(format!("-Dparts.folder={}", fetched.display()));
+    maven.args(["--quiet", "--batch-mode", "--file"]).arg(&path).arg(format!("-Dparts.folder={}", fetched.display()));
     maven.arg(format!("-Dpostgres.platform={}", platform())).arg("package");
     run(maven, "Maven (apt-get install maven)")?;
-    unpack_postgres(&fetched.join("postgres"))?;
+    finish(&fetched)?;
     fs::rename(&fetched, &folder).doing(|| format!("move the parts to {}", folder.display()))?;
     fs::remove_dir_all(&scratch).doing(|| format!("clear {}", scratch.display()))?;
-    Ok(parts)
+    Ok(folder)
 }
 
 /// Keeps other processes from changing the cache until the file is closed; blocks while another does.

@@ -69,6 +69,7 @@ pub(crate) fn plan(options: &Builder) -> Result<Vec<(String, Port)>, Error> {
         ("postgres".to_owned(), 4),
         ("gateway-1-ops".to_owned(), 5),
         ("kafka-proxied".to_owned(), 6),
+        ("identity".to_owned(), 7),
     ];
     for (service, first) in [(Service::Orders, 10), (Service::Inventory, 20), (Service::Payments, 30)] {
         let count = options.instances.get(&service).copied().unwrap_or(0).max(1);

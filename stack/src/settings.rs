@@ -61,3 +61,8 @@ pub(crate) fn keep_folders() -> bool {
 pub(crate) fn java() -> String {
     variable("JAVA_HOME").map_or_else(|| "java".to_owned(), |home| format!("{home}/bin/java"))
 }
+
+/// Where programs are looked for; Keycloak's start script looks for several.
+pub(crate) fn search_path() -> Option<String> {
+    variable("PATH")
+}

@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 
 use crate::builder::Builder;
 use crate::error::{Doing, Error};
+use crate::identity::{AUDIENCE, Identity, TokenError};
 use crate::kafka::{self, Broker};
 use crate::part::{Part, Service};
 use crate::parts;
@@ -22,6 +23,8 @@ use crate::settings;
 use crate::watchdog::Watchdog;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
+/// Keycloak takes 32 to 158 s, as busy as the machine is.
+const IDENTITY_READY_WITHIN: Duration = Duration::from_secs(240);
 
 /// Running parts. Dropping it stops them all, and deletes their folder unless it was given; they end even when this process is killed.
 ///
@@ -36,6 +39,7 @@ pub struct Stack {
     pub(crate) postgres: Server,
     pub(crate) broker: Broker,
     pub(crate) registry: Registry,
+    pub(crate) identity: Identity,
     pub(crate) ports: Mutex<BTreeMap<String, Port>>,
     pub(crate) processes: Mutex<BTreeMap<Part, Arc<Process>>>,
     watchdog: Arc<Watchdog>,
@@ -124,6 +128,10 @@ impl Stack {
             jars: parts.kafka,
         };
         let registry = Registry { port: number("registry"), folder: folder.join("registry"), distribution: parts.registry };
+        let provider = options.provider;
+        let wanted = options.infrastructure.contains(&Part::Identity);
+        let distribution = if wanted { Some(parts::fetch_identity(provider)?) } else { None };
+        let identity = Identity { provider, port: number("identity"), folder: crate::identity::folder(&folder), distribution };
         let remove = if temporary && !settings::keep_folders() { vec![folder.clone(), crate::postgres::home(&folder)] } else { Vec::new() };
         let watchdog = Arc::new(Watchdog::start(&remove)?);
         Ok(Self {
@@ -135,6 +143,7 @@ impl Stack {
             postgres,
             broker,
             registry,
+            identity,
             ports: Mutex::new(held),
             processes: Mutex::default(),
             watchdog,
@@ -158,6 +167,11 @@ impl Stack {
                 self.registry.initialise()?;
                 self.registry.program()?
             }
+            Part::Identity => {
+                let identity = self.identity.clone();
+                blocking(move || identity.initialise()).await?;
+                self.identity.program()
+            }
             Part::Service(service, instance) => self.service_program(service, instance, "serve")?,
         };
         let process = Arc::new(Process::start(&part.to_string(), &program, &self.log_path(part), &self.watchdog)?);
@@ -177,7 +191,8 @@ impl Stack {
                 return Err(process.ended_early(status));
             }
             let waited = began.elapsed();
-            if waited > READY_WITHIN {
+            let limit = if part == Part::Identity { IDENTITY_READY_WITHIN } else { READY_WITHIN };
+            if waited > limit {
                 return Err(Error::NotReady { part: part.to_string(), reason, waited, tail: tail(&process.log), log: process.log.clone() });
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -193,6 +208,7 @@ impl Stack {
             Part::Postgres => self.postgres.check(&self.secrets).await,
             Part::Kafka => self.broker.check().await,
             Part::Registry => self.registry.check().await,
+            Part::Identity => self.identity.check().await,
             Part::Service(service, instance) => check_ready(&self.ops_url(service, instance)).await,
         }
     }
@@ -245,6 +261,11 @@ impl Stack {
         set("OPS_ADDR", format!("127.0.0.1:{}", self.port(&format!("{part}-ops"))));
         set("INSTANCE_ID", part.to_string());
         set("LOG_FORMAT", "json".to_owned());
+        if self.has_identity() {
+            set("OIDC_ISSUER", self.identity.issuer());
+            set("OIDC_AUDIENCE", AUDIENCE.to_owned());
+        }
+        set("TRUST_CUSTOMER_HEADER", (!lock(&self.options).secured).to_string());
         if service.has_database() {
             let database = self.postgres.database(&self.secrets, service.name(), service.name());
             set("DATABASE_URL", database.url);
@@ -260,6 +281,10 @@ impl Stack {
         } else {
             set("ORDERS_URL", self.service_url(Service::Orders, 1));
             set("INVENTORY_URL", self.service_url(Service::Inventory, 1));
+            // one machine, one address, load tools: the door's limits per caller have tests of their own
+            for name in ["SUBJECT_RATE", "SUBJECT_BURST", "ADDRESS_RATE", "ADDRESS_BURST"] {
+                set(name, "1000000".to_owned());
+            }
         }
         if service == Service::Payments {
             set("PROVIDER_DATABASE_URL", self.database_url("provider"));
@@ -268,6 +293,18 @@ impl Stack {
         env.extend(options.env.clone());
         env.extend(options.env_of.get(&service).cloned().unwrap_or_default());
         env.into_iter().collect()
+    }
+
+    pub(crate) fn has_identity(&self) -> bool {
+        lock(&self.options).infrastructure.contains(&Part::Identity)
+    }
+
+    /// An access token for `subject` with these scopes, separated by spaces. The mock gives one to anybody; Keycloak to its demo users.
+    ///
+    /// # Errors
+    /// [`TokenError`], also where no provider runs.
+    pub async fn token(&self, subject: &str, scope: &str) -> Result<String, TokenError> {
+        self.identity.token(subject, scope).await
     }
 
     fn service_bootstrap(&self) -> String {
@@ -329,7 +366,7 @@ impl Drop for Stack {
 /// Everything that a run folder can hold, for `./run reset`: nothing else in it is ours.
 #[must_use]
 pub fn data_of(folder: &Path) -> Vec<PathBuf> {
-    let names = ["kafka", "registry", "postgres", "services", "logs", "secrets.json", "state.json", "lock"];
+    let names = ["kafka", "registry", "identity", "postgres", "services", "logs", "secrets.json", "state.json", "lock"];
     names.iter().map(|name| folder.join(name)).chain([crate::postgres::home(folder)]).collect()
 }
 

@@ -113,6 +113,11 @@ impl Stack {
         for name in DATABASES {
             env.insert(format!("{}_DATABASE_URL", name.to_uppercase()), self.reader_url(name));
         }
+        if self.has_identity() {
+            env.insert("OIDC_ISSUER".to_owned(), self.identity.issuer());
+            env.insert("OIDC_AUDIENCE".to_owned(), crate::identity::AUDIENCE.to_owned());
+            env.insert("TOKEN_URL".to_owned(), self.identity.token_url());
+        }
         for (part, _) in self.running() {
             match part {
                 Part::Service(service, 1) => {
@@ -121,7 +126,7 @@ impl Stack {
                         env.insert(format!("{}_URL", service.name().to_uppercase()), self.service_url(service, 1));
                     }
                 }
-                Part::Service(..) | Part::Postgres | Part::Kafka | Part::Registry => {}
+                Part::Service(..) | Part::Postgres | Part::Kafka | Part::Registry | Part::Identity => {}
             }
         }
         env

@@ -1,6 +1,10 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, schema::Type},
+};
 
 /// Writes the registry once: the enum, its list, its text, status, title and waiting time.
 macro_rules! codes {
@@ -35,6 +39,12 @@ macro_rules! codes {
                 match self { $(Self::$variant => $title),* }
             }
 
+            /// Its page for people, in Markdown: what it means, how to confirm it, what to do.
+            #[must_use]
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors/", $text, ".md"))),* }
+            }
+
             /// Seconds after which the same request may be repeated, when repeating can help.
             #[must_use]
             pub const fn retry_after_seconds(self) -> Option<u32> {
@@ -47,8 +57,12 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No customer, or one whose id is not valid.
-    Unauthenticated = "unauthenticated", 401, "The request does not say which customer it is for";
+    /// No token; or, where the network is trusted, no customer or one whose id is not valid.
+    Unauthenticated = "unauthenticated", 401, "The request does not say who asks";
+    /// A token that is not believed.
+    InvalidToken = "invalid_token", 401, "The access token is not valid";
+    /// A token that does not allow this.
+    InsufficientScope = "insufficient_scope", 403, "The access token does not allow this";
     /// A request that must not happen twice came without its key.
     IdempotencyKeyRequired = "idempotency_key_required", 400, "The header Idempotency-Key is missing";
     /// The key has other characters than allowed, is too long or was given twice.
@@ -109,6 +123,12 @@ codes! {
     OrderNotFound = "order_not_found", 404, "The customer has no such order";
     /// The order can no longer be cancelled.
     OrderAlreadyConfirmed = "order_already_confirmed", 409, "The order is confirmed and can no longer be cancelled";
+    /// The order has changed since the version that `If-Match` names.
+    PreconditionFailed = "precondition_failed", 412, "The order is not as If-Match says";
+    /// The customer has as many open orders as it may have.
+    TooManyOpenOrders = "too_many_open_orders", 429, "The customer has too many open orders", retry after 5 s;
+    /// The `Last-Event-ID` was not made by us.
+    InvalidEventId = "invalid_event_id", 400, "The header Last-Event-ID is not valid";
     /// The `after` of a list was not made by us.
     InvalidCursor = "invalid_cursor", 400, "The cursor is not valid";
     /// The `limit` of a list is not a number in its range.
@@ -119,6 +139,8 @@ codes! {
     NotFound = "not_found", 404, "There is nothing at this path";
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take this method";
+    /// More requests than this caller may make.
+    RateLimited = "rate_limited", 429, "Too many requests from one caller", retry after 1 s;
     /// More requests than can be handled now.
     Overloaded = "overloaded", 429, "More requests than can be handled now", retry after 1 s;
     /// A part that is needed cannot be reached.
@@ -149,6 +171,16 @@ impl TryFrom<String> for Code {
         text.parse()
     }
 }
+
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let codes = Self::ALL.iter().map(|code| code.as_str());
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+        schema.description(Some("What to match on; its page is at /problems/{code}.")).into()
+    }
+}
+
+impl ToSchema for Code {}
 
 impl From<Code> for &'static str {
     fn from(code: Code) -> Self {

@@ -1,11 +1,11 @@
 //! Names of headers, and the two that carry values every service reads.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use values::CustomerId;
 
-use crate::{Code, Problem};
+use crate::{Code, Problem, limits};
 
 /// Says that a request is the same as an earlier one. Required where a request must not happen twice.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -15,6 +15,12 @@ pub const CUSTOMER_ID: &str = "x-customer-id";
 pub const REQUEST_ID: &str = "x-request-id";
 /// `true` on an answer that is the stored one of an earlier request with the same key.
 pub const IDEMPOTENT_REPLAYED: &str = "idempotent-replayed";
+/// The version of an order that was seen last, in a stream of its events.
+pub const LAST_EVENT_ID: &str = "last-event-id";
+/// How long a client is ready to wait for the end of what it asked for (RFC 7240): `wait=5`.
+pub const PREFER: &str = "prefer";
+/// Says that the wait was had (RFC 7240).
+pub const PREFERENCE_APPLIED: &str = "preference-applied";
 /// Media type of a problem, RFC 9457.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -80,6 +86,43 @@ pub fn customer_id(headers: &HeaderMap) -> Result<CustomerId, Problem> {
         Only::Absent => Err(refused("the header X-Customer-Id is missing".to_owned())),
         Only::Unusable => Err(refused("the header X-Customer-Id is given twice or is not text".to_owned())),
         Only::Text(text) => text.parse().map_err(|error: values::CustomerIdError| refused(error.to_string())),
+    }
+}
+
+/// Seconds of `Prefer: wait=N`, at most [`limits::WAIT_SECONDS_MAX`]. A preference that is not understood is none (RFC 7240, 2).
+#[must_use]
+pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(PREFER).filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';'])).filter_map(|preference| preference.split_once('='));
+    let (_, seconds) = preferences.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))?;
+    let seconds: u64 = seconds.trim().trim_matches('"').parse().ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(limits::WAIT_SECONDS_MAX)))
+}
+
+/// The entity tags that a precondition lists (RFC 9110, 13.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tags(Vec<String>);
+
+impl Tags {
+    /// The tags of the header `name`: `If-Match` or `If-None-Match`. None without it.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        let given = headers.contains_key(name);
+        // Our tags have no commas in them.
+        let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+        given.then(|| Self(values.flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect()))
+    }
+
+    /// Whether `tag`, quotes included, is one of them; a weak one of theirs never is. For writes.
+    #[must_use]
+    pub fn name(&self, tag: &str) -> bool {
+        self.0.iter().any(|given| given == "*" || given == tag)
+    }
+
+    /// The same, where a weak tag of theirs counts. For reads.
+    #[must_use]
+    pub fn name_weakly(&self, tag: &str) -> bool {
+        self.name(tag) || self.0.iter().any(|given| given.strip_prefix("W/") == Some(tag))
     }
 }
 

@@ -16,6 +16,12 @@ pub const STOCK_UNITS_MAX: u32 = 1_000_000_000;
 pub const NAME_CHARACTERS_MAX: usize = 200;
 /// Longest category or brand, in characters.
 pub const LABEL_CHARACTERS_MAX: usize = 100;
+/// Longest text, category or other word of a search, in characters.
+pub const SEARCH_CHARACTERS_MAX: usize = 100;
+/// Longest wait of `Prefer: wait`, in seconds; below what the gateway waits for a service.
+pub const WAIT_SECONDS_MAX: u64 = 8;
+/// Most events of one answer; an order has about a dozen.
+pub const EVENTS_MAX: u32 = 500;
 /// Orders on a page that does not say how many.
 pub const ORDERS_PAGE_DEFAULT: u32 = 20;
 /// Most orders on a page.

@@ -2,32 +2,40 @@ use std::{collections::HashSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use values::{Money, OrderId, Quantity, Sku};
 
-use crate::{Body, Canonical, Code, Faults, Pointer, decode::Whole, limits};
+use crate::{Body, Canonical, Code, Faults, Pointer, decode::Whole, limits, schema};
 
 /// Body of `POST /v1/orders`. The server prices it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PlaceOrder {
     /// 1 to 200 lines, each SKU once, in the customer's order.
+    #[schema(min_items = 1, max_items = 200)]
     pub lines: Vec<OrderLine>,
     /// How it is paid.
     pub payment: Payment,
 }
 
 /// So many units of one SKU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct OrderLine {
     /// What.
+    #[schema(value_type = schema::Sku)]
     pub sku: Sku,
     /// How many units.
+    #[schema(value_type = schema::Quantity)]
     pub quantity: Quantity,
 }
 
 /// How an order is paid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Payment {
     /// Names the customer's means of payment at the provider.
+    #[schema(value_type = String, pattern = "^tok_[a-z0-9_]{1,60}$", examples("tok_ok"))]
     pub token: PaymentToken,
 }
 
@@ -145,37 +153,45 @@ pub(crate) mod wire {
 }
 
 /// An order as the API answers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Order {
     /// Its id.
+    #[schema(value_type = String, format = "uuid", examples("0192f0c1-2345-7abc-8def-0123456789ab"))]
     pub id: OrderId,
     /// How far it is.
     pub status: OrderStatus,
     /// Why it was cancelled; null for any other status.
+    #[schema(required)]
     pub reason: Option<CancelReason>,
     /// Its lines, in the customer's order.
     pub lines: Vec<PricedLine>,
     /// What it costs.
+    #[schema(value_type = schema::Money)]
     pub total: Money,
     /// When it was placed.
+    #[schema(value_type = String, format = "date-time")]
     pub placed_at: Timestamp,
     /// When its saga ended; null until then.
+    #[schema(value_type = Option<String>, format = "date-time", required)]
     pub ended_at: Option<Timestamp>,
 }
 
 /// A line with the price it was placed at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PricedLine {
     /// What.
+    #[schema(value_type = schema::Sku)]
     pub sku: Sku,
     /// How many units.
+    #[schema(value_type = schema::Quantity)]
     pub quantity: Quantity,
     /// Price of one unit.
+    #[schema(value_type = schema::Money)]
     pub unit_price: Money,
 }
 
 /// How far an order is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum OrderStatus {
     /// Placed; stock and money are being asked for.
@@ -189,7 +205,7 @@ pub enum OrderStatus {
 }
 
 /// Why an order was cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
     /// A line asked for more than there was.

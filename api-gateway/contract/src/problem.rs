@@ -6,13 +6,15 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{Code, Pointer, headers};
 
 /// One fault in a request body, at one place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
     /// JSON Pointer (RFC 6901) into the body; empty for the body as a whole.
+    #[schema(value_type = String, max_length = 256, examples("/lines/2/sku"))]
     pub pointer: Pointer,
     /// What kind of fault.
     pub code: Code,
@@ -119,14 +121,17 @@ impl Problem {
 }
 
 /// A problem as it travels; what a client decodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
 pub struct ProblemDocument {
     /// `/problems/<code>`.
     #[serde(rename = "type")]
+    #[schema(format = "uri-reference", examples("/problems/unknown_sku"))]
     pub kind: String,
     /// The fixed sentence of the code.
     pub title: String,
     /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// A sentence about this occurrence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,13 +172,25 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if self.code == Code::Unauthenticated {
-            // RFC 9110, 11.6.1: a 401 names a scheme.
-            response.insert_header((header::WWW_AUTHENTICATE, headers::CUSTOMER_ID));
+        if let Some(challenge) = challenge(self.code) {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         // Strings and numbers only: this cannot fail, and an empty body would still carry the status.
         let body = serde_json::to_vec(&self.document()).unwrap_or_default();
         response.content_type(headers::PROBLEM_JSON).body(body)
+    }
+}
+
+/// What a refused token is told. Source: RFC 6750, 3.
+fn challenge(code: Code) -> Option<&'static str> {
+    if code == Code::Unauthenticated {
+        Some(r#"Bearer realm="orders""#)
+    } else if code == Code::InvalidToken {
+        Some(r#"Bearer realm="orders", error="invalid_token""#)
+    } else if code == Code::InsufficientScope {
+        Some(r#"Bearer realm="orders", error="insufficient_scope""#)
+    } else {
+        None
     }
 }
 

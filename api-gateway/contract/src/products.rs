@@ -4,9 +4,13 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, SeqAccess, Visitor, value},
 };
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, schema::AdditionalProperties},
+};
 use values::{Currency, Money, Sku};
 
-use crate::{Body, Canonical, Code, Faults, Pointer, limits};
+use crate::{Body, Canonical, Code, Faults, Pointer, limits, schema};
 
 /// Body of `POST /v1/products`: a bare list, or `{"products": list}`; products to create, each with its first receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,20 +20,41 @@ pub struct NewProducts {
     pub products: Vec<NewProduct>,
 }
 
+impl PartialSchema for NewProducts {
+    fn schema() -> RefOr<Schema> {
+        let list = || {
+            let list = ArrayBuilder::new().items(Ref::from_schema_name("NewProduct"));
+            list.min_items(Some(1)).max_items(Some(limits::LIST_ENTRIES_MAX))
+        };
+        let envelope = ObjectBuilder::new().property("products", list()).required("products");
+        let envelope = envelope.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        OneOfBuilder::new().item(list()).item(envelope).into()
+    }
+}
+
+impl ToSchema for NewProducts {}
+
 /// A product to create.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewProduct {
     /// Its SKU.
+    #[schema(value_type = schema::Sku)]
     pub sku: Sku,
     /// Its name; at most 200 characters, may be empty.
+    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub name: String,
     /// Its category; at most 100 characters, empty where unknown.
+    #[schema(max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub category: String,
     /// Its brand; at most 100 characters, empty where unknown.
+    #[schema(max_length = 100, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     pub brand: String,
     /// Price of one unit, 1 to 10^9 minor units.
+    #[schema(value_type = schema::Price)]
     pub price: Money,
     /// Units of the first receipt, 0 to 10^9.
+    #[schema(minimum = 0, maximum = 1000000000)]
     pub stock: u32,
 }
 
@@ -207,16 +232,17 @@ pub(crate) mod wire {
 }
 
 /// Answer to `POST /v1/products`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Created {
     /// How many products the request created.
     pub created: u64,
 }
 
 /// A product as the API lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Product {
     /// Its SKU.
+    #[schema(value_type = schema::Sku)]
     pub sku: Sku,
     /// Its name.
     pub name: String,
@@ -225,6 +251,7 @@ pub struct Product {
     /// Its brand; empty where unknown.
     pub brand: String,
     /// Price of one unit.
+    #[schema(value_type = schema::Money)]
     pub price: Money,
     /// Units that can be ordered now.
     pub available: i64,

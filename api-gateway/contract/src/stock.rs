@@ -1,11 +1,16 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, Ref, RefOr, Schema},
+};
 use values::Sku;
 
 use crate::{
     Body, Canonical, Faults, Pointer, limits,
     products::{check_count, check_sku, check_units},
+    schema,
 };
 
 /// Body of `POST /v1/stock`: units received.
@@ -17,13 +22,25 @@ pub struct StockReceipts {
 }
 
 /// Units of one SKU that arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StockReceipt {
     /// What.
+    #[schema(value_type = schema::Sku)]
     pub sku: Sku,
     /// How many units, 1 to 10^9.
+    #[schema(minimum = 1, maximum = 1000000000)]
     pub units: u32,
 }
+
+impl PartialSchema for StockReceipts {
+    fn schema() -> RefOr<Schema> {
+        let list = ArrayBuilder::new().items(Ref::from_schema_name("StockReceipt"));
+        list.min_items(Some(1)).max_items(Some(limits::LIST_ENTRIES_MAX)).into()
+    }
+}
+
+impl ToSchema for StockReceipts {}
 
 impl Body for StockReceipts {
     const BYTES_MAX: usize = limits::LIST_BODY_BYTES_MAX;
@@ -68,7 +85,7 @@ pub(crate) mod wire {
 }
 
 /// Answer to `POST /v1/stock`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Received {
     /// How many receipts were booked.
     pub received: u64,

@@ -1,23 +1,31 @@
 //! The gateway over real sockets, in front of upstreams that do as a test says.
-#![expect(clippy::unwrap_used, reason = "helper functions of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests fail by panicking")]
 
+mod callers;
+mod conventions;
+mod events;
 mod failures;
 mod forwarding;
 mod headers;
+#[expect(dead_code, reason = "the tests of crate identity use the rest")]
+#[path = "../../identity/tests/it/issuer.rs"]
+mod issuer;
 mod limits;
+mod openapi;
 mod operations;
 mod process;
 mod products;
 mod refusals;
 mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use api_gateway::{
-    Config, Gateway, HeaderAuthenticator,
+    Config, Gateway,
     config::{BaseUrl, LogFormat},
 };
 use contract::ProblemDocument;
+use identity::Door;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use tokio::time::{Instant, sleep};
 use upstream::Upstream;
@@ -41,6 +49,11 @@ impl World {
 
     /// With settings changed by `change`, which finds the upstreams' addresses already there.
     fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::behind(Door::trusting(), change)
+    }
+
+    /// The same with another door than the one that believes headers.
+    fn behind(door: Door, change: impl FnOnce(&mut Config)) -> Self {
         let (orders, inventory) = (Upstream::start(), Upstream::start());
         let mut config = Config::defaults().unwrap();
         config.http_addr = "127.0.0.1:0".parse().unwrap();
@@ -50,7 +63,7 @@ impl World {
         config.workers = 1;
         config.log_format = LogFormat::Text;
         change(&mut config);
-        let gateway = Gateway::start(config, Arc::new(HeaderAuthenticator)).unwrap();
+        let gateway = Gateway::start(config, door).unwrap();
         Self { gateway, orders, inventory, client: Client::new() }
     }
 

@@ -88,6 +88,6 @@ async fn an_address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = Config::defaults().unwrap();
     config.http_addr = taken.local_addr().unwrap();
-    let error = api_gateway::Gateway::start(config, std::sync::Arc::new(api_gateway::HeaderAuthenticator)).unwrap_err();
+    let error = api_gateway::Gateway::start(config, identity::Door::trusting()).unwrap_err();
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()));
 }

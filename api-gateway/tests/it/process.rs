@@ -11,7 +11,12 @@ use crate::upstream::Upstream;
 
 fn gateway(environment: &[(&str, &str)]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api-gateway"));
-    command.env_clear().envs([("HTTP_ADDR", "127.0.0.1:0"), ("OPS_ADDR", "127.0.0.1:0"), ("LOG_FORMAT", "json")]);
+    command.env_clear().envs([
+        ("HTTP_ADDR", "127.0.0.1:0"),
+        ("OPS_ADDR", "127.0.0.1:0"),
+        ("LOG_FORMAT", "json"),
+        ("TRUST_CUSTOMER_HEADER", "true"),
+    ]);
     command.envs(environment.iter().copied()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
@@ -33,7 +38,15 @@ async fn it_serves_by_its_environment_and_ends_well_on_sigterm() {
 
 #[test]
 fn a_setting_that_cannot_work_is_named() {
-    for (name, value) in [("ORDERS_URL", "ftp://x"), ("HTTP_ADDR", "nowhere"), ("WORKERS", "0"), ("BODY_TIMEOUT_MS", "soon")] {
+    for (name, value) in [
+        ("ORDERS_URL", "ftp://x"),
+        ("HTTP_ADDR", "nowhere"),
+        ("WORKERS", "0"),
+        ("BODY_TIMEOUT_MS", "soon"),
+        ("TRUSTED_PROXIES", "here"),
+        ("OIDC_ISSUER", "http://x"),
+        ("TRUST_CUSTOMER_HEADER", "false"),
+    ] {
         let output = gateway(&[(name, value)]).wait_with_output().unwrap();
         assert!(!output.status.success(), "{name}");
         let text = String::from_utf8(output.stderr).unwrap();

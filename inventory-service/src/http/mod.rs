@@ -1,4 +1,4 @@
-//! The HTTP face: products and receipts. Handlers never touch the pool: its futures run on the main runtime, bounded.
+//! The HTTP face: products and receipts. Who asks is checked here again, though the gateway has. Handlers never touch the pool: its futures run on the main runtime, bounded.
 
 mod products;
 mod request;
@@ -8,24 +8,35 @@ use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use contract::{Code, Problem, headers};
-use kafka::{Bridge, Context, Refused, Units};
+use identity::{Door, Scope};
+use kafka::{Bridge, Context, Refused, Units, anyhow_lite};
+use values::CustomerId;
 
 use request::Ended;
 
 /// What every HTTP worker shares.
 #[derive(Debug, Clone)]
 pub struct Http {
+    door: Door,
     bridge: Bridge,
     units: Units,
 }
 
 impl Http {
-    pub(crate) fn new(context: &Context) -> Self {
-        Self::of(context.bridge.clone(), context.units.clone())
+    pub(crate) fn new(context: &Context) -> anyhow_lite::Result<Self> {
+        let config = &context.config;
+        let trusts_header = config.text("trust_customer_header")? == "true";
+        let door = Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?;
+        Ok(Self::of(door, context.bridge.clone(), context.units.clone()))
     }
 
-    pub(crate) const fn of(bridge: Bridge, units: Units) -> Self {
-        Self { bridge, units }
+    pub(crate) const fn of(door: Door, bridge: Bridge, units: Units) -> Self {
+        Self { door, bridge, units }
+    }
+
+    /// Lets in who may change stock, and says who it is; nobody where the network is trusted and the request names nobody.
+    async fn admit(&self, request: &HttpRequest) -> Result<Option<CustomerId>, Problem> {
+        Ok(self.door.admit(request.headers(), Scope::StockWrite).await?.customer)
     }
 }
 

@@ -1,6 +1,7 @@
+use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use contract::{Code, Created, Fault, Json, NewProduct, NewProducts, Page, PageQuery, Pointer, Problem, Product, headers};
+use contract::{Code, Created, Fault, Json, NewProduct, NewProducts, Page, Pointer, Problem, Product, ProductQuery, headers};
 use inventory_domain::Units;
 use inventory_domain::product::{Command, Entry, Label, LabelError, Product as State, Rejection};
 use kafka::{Failure, Needs, Unit};
@@ -8,26 +9,34 @@ use values::Sku;
 
 use super::{Http, answer, refused, request};
 use crate::handlers::products::{decide, sku_stream};
-use crate::store::{Rows, catalogue};
+use crate::store::{Rows, catalogue, catalogue::Search};
 use crate::wire;
 
-/// `GET /v1/products?after=&limit=`: products in SKU order.
+/// `GET /v1/products?after=&limit=&q=&category=&price_min=&price_max=`: products in SKU order.
 pub(super) async fn list(http: Data<Http>, http_request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let page = read_page(&http, http_request.query_string()).await;
-    page.map(|page| HttpResponse::Ok().json(page)).map_err(|problem| problem.with_instance(http_request.path()))
+    let (path, query) = (http_request.path(), http_request.query_string());
+    let page = read_page(&http, query).await.map_err(|problem| problem.with_instance(path))?;
+    let mut response = HttpResponse::Ok();
+    // Names and prices may be seconds old; what can really be had is decided when an order is placed.
+    response.insert_header((header::CACHE_CONTROL, "public, max-age=2, stale-while-revalidate=10"));
+    if let Some(link) = page.link(path, query) {
+        response.insert_header((header::LINK, link));
+    }
+    Ok(response.json(page))
 }
 
 async fn read_page(http: &Http, query: &str) -> Result<Page<Product>, Problem> {
-    let query = PageQuery::products(query)?;
+    let ProductQuery { page: query, text, category, price_min, price_max } = ProductQuery::parse(query)?;
     let after = match query.after {
         Some(after) => Sku::try_from(after.as_str()).map_err(|_not_a_sku| Problem::new(Code::InvalidCursor))?.to_string(),
         None => String::new(),
     };
+    let search = Search { text, category, price_min, price_max };
     let units = http.units.clone();
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     // One more than asked for tells whether there is a next page.
     let most = i64::from(query.limit).saturating_add(1);
-    let read = http.bridge.run(async move { catalogue::page(units.pool(), &after, most).await });
+    let read = http.bridge.run(async move { catalogue::page(units.pool(), &search, &after, most).await });
     let mut data = read.await.map_err(refused)?.map_err(|error| {
         tracing::warn!(error = %error, "read a page of products");
         Problem::new(Code::Unavailable)
@@ -40,10 +49,16 @@ async fn read_page(http: &Http, query: &str) -> Result<Page<Product>, Problem> {
 
 /// `POST /v1/products`: lists products, each with its first receipt. Products that are listed already get the new entry and no
 /// receipt, and are not counted as created.
-pub(super) async fn create(http: Data<Http>, http_request: HttpRequest, Json(body): Json<NewProducts>) -> Result<HttpResponse, Problem> {
+pub(super) async fn create(
+    http: Data<Http>,
+    http_request: HttpRequest,
+    body: Result<Json<NewProducts>, Problem>,
+) -> Result<HttpResponse, Problem> {
     let instance = |problem: Problem| problem.with_instance(http_request.path());
+    let user = http.admit(&http_request).await.map_err(instance)?;
     let key = headers::idempotency_key(http_request.headers()).map_err(instance)?;
-    let identity = request::identify("POST /v1/products", &key, &body);
+    let Json(body) = body?;
+    let identity = request::identify(user.as_ref(), "POST /v1/products", &key, &body);
     let mut products = check(body.products).map_err(instance)?;
     // Every writer takes streams and SKU rows in the same order.
     products.sort_by(|left, right| left.sku.cmp(&right.sku));

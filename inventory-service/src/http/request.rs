@@ -6,6 +6,8 @@ use contract::{Body, Code, Problem, RequestHash};
 use kafka::{Cause, Failure, MessageId, Needs, Retry, Unit, Units, retry_of};
 use serde::Serialize;
 use tokio::time::Instant;
+use uuid::Uuid;
+use values::CustomerId;
 
 use crate::store::Rows;
 use crate::store::requests::{self, Request};
@@ -24,8 +26,9 @@ pub(crate) enum Ended {
     Refused(Problem),
 }
 
-/// The identity of a request with this key and body.
-pub(crate) fn identify<T: Body>(scope: &'static str, key: &contract::IdempotencyKey, body: &T) -> Request {
+/// The identity of a request with this key and body: a key is its user's, for one operation.
+pub(crate) fn identify<T: Body>(user: Option<&CustomerId>, operation: &str, key: &contract::IdempotencyKey, body: &T) -> Request {
+    let scope = user.map_or_else(|| operation.to_owned(), |user| format!("{user}:{operation}"));
     Request { scope, key: key.to_string(), hash: RequestHash::of(body).as_bytes().to_vec() }
 }
 
@@ -83,7 +86,8 @@ async fn attempt<A: Serialize>(
         Err(error) => return Err(error),
     }
     let mut unit: Unit<Rows> = units.load(&mut tx, needs()).await?;
-    let cause = MessageId::external(request.scope, &request.key);
+    // With an id of its own: a key may be used again once it is forgotten, and what follows then must not have the ids of what was before.
+    let cause = MessageId::external(&request.scope, &format!("{} {}", request.key, Uuid::now_v7()));
     unit.because(Cause::new(cause, cause.to_string()));
     let outcome = work(&mut unit).and_then(|outcome| match outcome {
         Ok(answer) => match serde_json::to_string(&answer) {

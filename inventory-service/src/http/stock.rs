@@ -14,10 +14,16 @@ use crate::store::Rows;
 use crate::wire;
 
 /// `POST /v1/stock`: receives units, all of the receipts or none.
-pub(super) async fn receive(http: Data<Http>, http_request: HttpRequest, Json(body): Json<StockReceipts>) -> Result<HttpResponse, Problem> {
+pub(super) async fn receive(
+    http: Data<Http>,
+    http_request: HttpRequest,
+    body: Result<Json<StockReceipts>, Problem>,
+) -> Result<HttpResponse, Problem> {
     let instance = |problem: Problem| problem.with_instance(http_request.path());
+    let user = http.admit(&http_request).await.map_err(instance)?;
     let key = headers::idempotency_key(http_request.headers()).map_err(instance)?;
-    let identity = request::identify("POST /v1/stock", &key, &body);
+    let Json(body) = body?;
+    let identity = request::identify(user.as_ref(), "POST /v1/stock", &key, &body);
     // In SKU order, as every writer takes streams and SKU rows; the position in the body is kept for pointers.
     let receipts: BTreeMap<Sku, (usize, Units)> = body
         .receipts

@@ -5,18 +5,38 @@ use sqlx::postgres::PgPool;
 use sqlx::{Row as _, postgres::PgRow};
 use values::{Money, Sku};
 
-/// At most `limit` products after the SKU `after`, in SKU order.
+/// What the products of a page have in common; what is not given is not asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Search {
+    /// Stands in the name, brand or category, in any case.
+    pub(crate) text: Option<String>,
+    pub(crate) category: Option<String>,
+    /// In minor units.
+    pub(crate) price_min: Option<i64>,
+    pub(crate) price_max: Option<i64>,
+}
+
+/// At most `limit` products that `search` finds after the SKU `after`, in SKU order.
 ///
 /// # Errors
 /// The database does not answer, or holds what is no product.
-pub(crate) async fn page(pool: &PgPool, after: &str, limit: i64) -> Result<Vec<Product>, sqlx::Error> {
+pub(crate) async fn page(pool: &PgPool, search: &Search, after: &str, limit: i64) -> Result<Vec<Product>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT p.sku, p.name, p.category, p.brand, p.price_minor, p.currency, s.available
          FROM products p JOIN stock s ON s.sku = p.sku
-         WHERE p.sku > $1 ORDER BY p.sku LIMIT $2",
+         WHERE p.sku > $1
+           AND ($3::text IS NULL OR p.category = $3)
+           AND ($4::bigint IS NULL OR p.price_minor >= $4)
+           AND ($5::bigint IS NULL OR p.price_minor <= $5)
+           AND ($6::text IS NULL OR strpos(lower(concat_ws(E'\n', p.name, p.brand, p.category)), lower($6)) > 0)
+         ORDER BY p.sku LIMIT $2",
     )
     .bind(after)
     .bind(limit)
+    .bind(search.category.as_deref())
+    .bind(search.price_min)
+    .bind(search.price_max)
+    .bind(search.text.as_deref())
     .fetch_all(pool)
     .await?;
     rows.iter().map(product).collect()

@@ -6,8 +6,8 @@ use sqlx::{PgConnection, Row as _};
 /// A request that must not happen twice.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// Method and path.
-    pub(crate) scope: &'static str,
+    /// User, method and path.
+    pub(crate) scope: String,
     pub(crate) key: String,
     pub(crate) hash: Vec<u8>,
 }
@@ -30,7 +30,7 @@ pub(crate) async fn claim(db: &mut PgConnection, request: &Request) -> Result<bo
     let claimed = sqlx::query(
         "INSERT INTO idempotency (scope, key, request_hash, response) VALUES ($1, $2, $3, 'null') ON CONFLICT (scope, key) DO NOTHING",
     )
-    .bind(request.scope)
+    .bind(&request.scope)
     .bind(&request.key)
     .bind(&request.hash)
     .execute(db)
@@ -44,7 +44,7 @@ pub(crate) async fn claim(db: &mut PgConnection, request: &Request) -> Result<bo
 /// The request is not claimed, or the database does not answer.
 pub(crate) async fn answer(db: &mut PgConnection, request: &Request, response: &str) -> Result<(), sqlx::Error> {
     let stored = sqlx::query("UPDATE idempotency SET response = $3::json WHERE scope = $1 AND key = $2")
-        .bind(request.scope)
+        .bind(&request.scope)
         .bind(&request.key)
         .bind(response)
         .execute(db)
@@ -58,9 +58,25 @@ pub(crate) async fn answer(db: &mut PgConnection, request: &Request, response: &
 /// The database does not answer.
 pub(crate) async fn find(pool: &PgPool, request: &Request) -> Result<Option<Answered>, sqlx::Error> {
     let row = sqlx::query("SELECT request_hash, response::text AS response FROM idempotency WHERE scope = $1 AND key = $2")
-        .bind(request.scope)
+        .bind(&request.scope)
         .bind(&request.key)
         .fetch_optional(pool)
         .await?;
     row.map(|row| Ok(Answered { hash: row.try_get("request_hash")?, response: row.try_get("response")? })).transpose()
+}
+
+/// Deletes at most `most` requests that are older than a day, and says how many.
+///
+/// # Errors
+/// The database does not answer.
+pub(crate) async fn delete_old(pool: &PgPool, most: i64) -> Result<u64, sqlx::Error> {
+    // Another instance's are stepped over.
+    let deleted = sqlx::query(
+        "DELETE FROM idempotency WHERE (scope, key) IN (
+             SELECT scope, key FROM idempotency WHERE created_at < now() - interval '24 hours' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(most)
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
 }

@@ -130,3 +130,47 @@ async fn what_cannot_be_read_is_refused_by_its_code() {
         assert_eq!((answer.status, &answer.body["code"]), (status, &json!(code)), "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn the_catalogue_is_searched_by_text_category_and_price() {
+    let world = World::new().await;
+    let product = |sku: &str, name: &str, category: &str, brand: &str, minor: i64| json!({"sku": sku, "name": name, "category": category, "brand": brand, "price": {"minor": minor, "currency": "USD"}, "stock": 1});
+    let body = json!([
+        product("a", "Green Tea 100%", "drinks", "Highland", 549),
+        product("b", "Tea cup", "kitchen", "Kiln", 1250),
+        product("c", "Coffee", "drinks", "Teahouse", 899),
+        product("d", "Salt_", "food", "Sea", 100),
+    ]);
+    let request = TestRequest::post().uri("/v1/products").insert_header(("Idempotency-Key", "search")).set_json(body);
+    assert_eq!(world.send(request).await.status, 201);
+    for (query, found) in [
+        ("", "a b c d"),
+        ("q=tea", "a b c"),
+        ("q=TEA&category=drinks", "a c"),
+        ("q=tea&price_max=899", "a c"),
+        ("price_min=899", "b c"),
+        ("price_min=100&price_max=100", "d"),
+        // No letter of a search means anything but itself.
+        ("q=%25", "a"),
+        ("q=_", "d"),
+        ("category=Drinks", ""),
+    ] {
+        let answer = world.send(TestRequest::get().uri(&format!("/v1/products?{query}"))).await;
+        let skus: Vec<&str> = answer.body["data"].as_array().unwrap().iter().map(|product| product["sku"].as_str().unwrap()).collect();
+        assert_eq!(skus.join(" "), found, "{query}");
+    }
+    let page = world.send(TestRequest::get().uri("/v1/products?q=tea&limit=1")).await;
+    assert_eq!((&page.body["data"][0]["sku"], &page.body["next"]), (&json!("a"), &json!("a")));
+}
+
+#[tokio::test]
+async fn requests_are_kept_for_a_day() {
+    let world = World::new().await;
+    assert_eq!(world.send(products("k1", &[("rice", 5)])).await.status, 201);
+    assert_eq!(crate::store::requests::delete_old(&world.pool, 10).await.unwrap(), 0);
+    sqlx::query("UPDATE idempotency SET created_at = now() - interval '24 hours 1 second'").execute(&world.pool).await.unwrap();
+    assert_eq!(crate::store::requests::delete_old(&world.pool, 10).await.unwrap(), 1);
+    let again = world.send(receipts("k1", &[("rice", 1)])).await;
+    assert_eq!((again.status, again.replayed), (200, false));
+    assert_eq!(world.stock("rice").await, (6, 6));
+}

@@ -105,7 +105,7 @@ impl World {
 
     /// Sends an HTTP request.
     pub(super) async fn send(&self, request: TestRequest) -> Answer {
-        let http = Http::of(Bridge::new(64), self.units.clone());
+        let http = Http::of(identity::Door::trusting(), Bridge::new(64), self.units.clone());
         let app = init_service(App::new().configure(|config| crate::http::configure(&http, config))).await;
         let response: ServiceResponse = app.call(request.to_request()).await.unwrap();
         let status = response.status().as_u16();

@@ -67,7 +67,7 @@ pub async fn used_keys(db: &mut PgConnection, keys: &[(&str, &str)]) -> Result<H
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "SELECT k.scope, k.key, k.request_hash, o.id, 'PENDING' AS status, NULL AS reason, o.lines::text AS lines, o.total_minor, o.currency, false AS stuck,
+        "SELECT k.scope, k.key, k.request_hash, o.id, 'PENDING' AS status, NULL AS reason, o.lines::text AS lines, o.total_minor, o.currency, 1::bigint AS version, false AS stuck,
                 (extract(epoch FROM o.placed_at) * 1000000)::bigint AS placed_at, NULL::bigint AS ended_at
          FROM unnest($1::text[], $2::text[]) AS w (scope, key)
          JOIN idempotency k ON k.scope = w.scope AND k.key = w.key
@@ -82,4 +82,20 @@ pub async fn used_keys(db: &mut PgConnection, keys: &[(&str, &str)]) -> Result<H
         Ok((key, UsedKey { request_hash: row.try_get("request_hash")?, order: order(&row)?.shown }))
     };
     rows.into_iter().map(used).collect()
+}
+
+/// Deletes at most `most` keys that are older than a day, oldest first, and says how many.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn delete_old_keys(db: &mut PgConnection, most: i64) -> Result<u64, sqlx::Error> {
+    // Another instance's are stepped over.
+    let deleted = sqlx::query(
+        "DELETE FROM idempotency WHERE (scope, key) IN (
+             SELECT scope, key FROM idempotency WHERE created_at < now() - interval '24 hours' LIMIT $1 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(most)
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
 }

@@ -1,5 +1,6 @@
 //! All SQL of order-service: its rows in a unit of work, idempotency keys, and reads.
 
+mod events;
 mod keys;
 mod read;
 mod sagas;
@@ -13,8 +14,9 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use values::{Money, OrderId, Sku};
 
-pub use keys::{KeyRow, UsedKey, insert_keys, used_keys};
-pub use read::{Read, count_prices, find_order, list_orders, shown};
+pub use events::{Unreadable, order_events, saga_versions};
+pub use keys::{KeyRow, UsedKey, delete_old_keys, insert_keys, used_keys};
+pub use read::{Read, count_open, count_prices, find_order, list_orders, shown};
 pub use sagas::{SagaRow, find_saga, running_sagas, stuck_sagas};
 
 /// What decisions of one unit need of our own tables, and what they leave to write there.

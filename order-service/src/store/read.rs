@@ -15,6 +15,19 @@ pub struct Read {
     pub shown: contract::Order,
     /// What is decided about it, whatever its saga does.
     pub decided: contract::OrderStatus,
+    /// Version of the order's stream that it shows.
+    pub version: i64,
+}
+
+impl Read {
+    /// The entity tag, quotes included: another one whenever the order is shown differently. The version of the stream says what is
+    /// decided; what its saga adds stands behind it.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        let stuck = if self.shown.status == contract::OrderStatus::Stuck { ".stuck" } else { "" };
+        let ended = if self.shown.ended_at.is_some() { ".ended" } else { "" };
+        format!("\"{}{stuck}{ended}\"", self.version)
+    }
 }
 
 /// The customer's order `id`; none if there is no such order or it is another customer's.
@@ -23,7 +36,7 @@ pub struct Read {
 /// The database does not answer, or the row is unreadable.
 pub async fn find_order(db: &mut PgConnection, customer: &CustomerId, id: OrderId) -> Result<Option<Read>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT o.id, o.status, o.reason, o.lines::text AS lines, o.total_minor, o.currency, coalesce(s.status = 'stuck', false) AS stuck,
+        "SELECT o.id, o.status, o.reason, o.lines::text AS lines, o.total_minor, o.currency, o.version, coalesce(s.status = 'stuck', false) AS stuck,
                 (extract(epoch FROM o.placed_at) * 1000000)::bigint AS placed_at, (extract(epoch FROM o.ended_at) * 1000000)::bigint AS ended_at
          FROM orders o LEFT JOIN sagas s ON s.order_id = o.id
          WHERE o.id = $1 AND o.customer_id = $2",
@@ -47,7 +60,7 @@ pub async fn list_orders(
 ) -> Result<Vec<contract::Order>, sqlx::Error> {
     // Without a cursor the page starts behind the end of time.
     let rows = sqlx::query(
-        "SELECT o.id, o.status, o.reason, o.lines::text AS lines, o.total_minor, o.currency, coalesce(s.status = 'stuck', false) AS stuck,
+        "SELECT o.id, o.status, o.reason, o.lines::text AS lines, o.total_minor, o.currency, o.version, coalesce(s.status = 'stuck', false) AS stuck,
                 (extract(epoch FROM o.placed_at) * 1000000)::bigint AS placed_at, (extract(epoch FROM o.ended_at) * 1000000)::bigint AS ended_at
          FROM orders o LEFT JOIN sagas s ON s.order_id = o.id
          WHERE o.customer_id = $1
@@ -62,6 +75,22 @@ pub async fn list_orders(
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| order(row).map(|read| read.shown)).collect()
+}
+
+/// How many of the customer's newest `looked_at` orders are not decided, counted up to all of them.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn count_open(db: &mut PgConnection, customer: &CustomerId, looked_at: i64) -> Result<u32, sqlx::Error> {
+    let open: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT status FROM orders WHERE customer_id = $1 ORDER BY placed_at DESC, id DESC LIMIT $2) AS newest
+         WHERE status = 'PENDING'",
+    )
+    .bind(customer.as_str())
+    .bind(looked_at)
+    .fetch_one(db)
+    .await?;
+    u32::try_from(open).map_err(unreadable)
 }
 
 /// How many of these products have a price.
@@ -99,7 +128,7 @@ pub(super) fn order(row: &PgRow) -> Result<Read, sqlx::Error> {
         placed_at: instant(row.try_get("placed_at")?)?,
         ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(instant).transpose()?,
     };
-    Ok(Read { shown, decided })
+    Ok(Read { shown, decided, version: row.try_get("version")? })
 }
 
 /// The order as it is shown right after it was placed.

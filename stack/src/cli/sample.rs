@@ -1,8 +1,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
+
+use stack::Stack;
 
 use super::say;
 
@@ -12,8 +15,12 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Creates a few products, orders one of each, and prints how the order goes to its end.
 ///
 /// Fails unless the order is confirmed: a system that cannot do this is not up.
-pub(super) async fn show(gateway: &str) -> anyhow::Result<()> {
-    let client = Client::builder().timeout(Duration::from_secs(15)).no_proxy().build().context("make an HTTP client")?;
+pub(super) async fn show(stack: &Stack) -> anyhow::Result<()> {
+    let gateway = &stack.gateway_url();
+    let headers = who(stack).await?;
+    let headers_have_token = headers.contains_key(AUTHORIZATION);
+    let client = Client::builder().timeout(Duration::from_secs(15)).no_proxy().default_headers(headers);
+    let client = client.build().context("make an HTTP client")?;
     let run = format!("sample-{}-{}", std::process::id(), jiff::Timestamp::now().as_millisecond());
     let products = create_products(&client, gateway, &run).await?;
     say(format!("\nsample: {products} products listed; ordering one of each"))?;
@@ -27,7 +34,22 @@ pub(super) async fn show(gateway: &str) -> anyhow::Result<()> {
     if status != "CONFIRMED" {
         bail!("the sample order ended as {status} ({})", text(&ended, "reason"));
     }
-    say(format!("try it:  curl -s -H 'X-Customer-Id: {CUSTOMER}' {gateway}/v1/orders/{id}"))
+    let customer = if headers_have_token { "Authorization: Bearer $TOKEN" } else { "X-Customer-Id: sample-customer" };
+    say(format!("try it:  curl -s -H '{customer}' {gateway}/v1/orders/{id}"))
+}
+
+/// The sample's customer: by a token where there is a provider, by the header otherwise.
+async fn who(stack: &Stack) -> anyhow::Result<HeaderMap> {
+    let env = stack.env();
+    let mut headers = HeaderMap::new();
+    if env.contains_key("TOKEN_URL") {
+        // otto is the demo user who may do all of this; the mock makes him up.
+        let token = stack.token("otto", "orders:read orders:write stock:write").await.context("get a token for the sample")?;
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).context("send the token")?);
+    } else {
+        headers.insert("x-customer-id", HeaderValue::from_static(CUSTOMER));
+    }
+    Ok(headers)
 }
 
 /// Lists the products that are not yet there; each is created with enough stock for many a `./run`.
@@ -57,8 +79,7 @@ async fn place(client: &Client, gateway: &str, run: &str) -> anyhow::Result<Valu
     let body = json!({ "lines": lines, "payment": { "token": "tok_ok" } });
     let deadline = Instant::now() + WITHIN;
     loop {
-        let request =
-            client.post(format!("{gateway}/v1/orders")).header("Idempotency-Key", format!("{run}-order")).header("X-Customer-Id", CUSTOMER);
+        let request = client.post(format!("{gateway}/v1/orders")).header("Idempotency-Key", format!("{run}-order"));
         let answer = request.json(&body).send().await.context("place an order")?;
         if answer.status() == StatusCode::UNPROCESSABLE_ENTITY && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -83,7 +104,7 @@ async fn follow(client: &Client, gateway: &str, id: &str) -> anyhow::Result<Valu
 }
 
 async fn get(client: &Client, url: &str) -> anyhow::Result<Value> {
-    let answer = client.get(url).header("X-Customer-Id", CUSTOMER).send().await.with_context(|| format!("get {url}"))?;
+    let answer = client.get(url).send().await.with_context(|| format!("get {url}"))?;
     expect(answer, &[StatusCode::OK]).await
 }
 

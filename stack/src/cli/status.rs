@@ -53,7 +53,9 @@ pub(super) fn status(folder: &Path, format: Format) -> anyhow::Result<ExitCode> 
 /// The addresses and credentials, in the order in which one needs them.
 pub(super) fn print_table(env: &BTreeMap<String, String>, folder: &Path) -> anyhow::Result<()> {
     let rows = [
-        ("API gateway", "GATEWAY_URL", "any customer: header X-Customer-Id"),
+        ("API gateway", "GATEWAY_URL", "its interface, to read and to try: /docs"),
+        ("identity provider", "OIDC_ISSUER", ""),
+        ("tokens", "TOKEN_URL", ""),
         ("Kafka", "KAFKA_BOOTSTRAP", ""),
         ("schema registry", "SCHEMA_REGISTRY_URL", ""),
         ("orders database", "ORDERS_DATABASE_URL", "read only"),
@@ -70,6 +72,9 @@ pub(super) fn print_table(env: &BTreeMap<String, String>, folder: &Path) -> anyh
         if let Some(value) = env.get(name) {
             say(format!("  {title:<25} {value}  {remark}").trim_end())?;
         }
+    }
+    if let Some(how) = env.get("TOKEN_URL").map(|url| stack::how_to_get_a_token(url)) {
+        say(format!("  a token:  {how}"))?;
     }
     say(format!("  {:<25} {} (of this folder only, random)", "other passwords", folder.join("secrets.json").display()))
 }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Args;
-use stack::{Part, Ports, Stack};
+use clap::{Args, ValueEnum};
+use stack::{Part, Ports, Provider, Stack};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{sample, say, status};
@@ -35,12 +35,30 @@ pub(super) struct Options {
     /// Kafka's largest heap, in megabytes.
     #[arg(long, env = "STACK_KAFKA_HEAP_MB", default_value_t = 512)]
     kafka_heap_mb: u32,
+    /// Which identity provider gives tokens: `mock` gives one to anyone as anyone, `keycloak` has registration, login, roles and the demo
+    /// users ada and otto (half a minute, 500 MB, fetched once).
+    #[arg(long, env = "STACK_IDENTITY", value_enum, default_value_t = Identity::Mock)]
+    identity: Identity,
+    /// As in production: who has no token is not let in, whatever its `X-Customer-Id` says.
+    #[arg(long)]
+    secure: bool,
     /// Start Kafka, the registry and PostgreSQL only.
     #[arg(long)]
     infrastructure_only: bool,
     /// Do not create the sample products and the sample order.
     #[arg(long)]
     no_sample: bool,
+}
+
+/// The identity provider, as an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Identity {
+    /// None: any customer, by the header `X-Customer-Id`.
+    None,
+    /// mock-oauth2-server.
+    Mock,
+    /// Keycloak with our realm.
+    Keycloak,
 }
 
 impl Default for Options {
@@ -53,6 +71,8 @@ impl Default for Options {
             postgres_port: None,
             partitions: None,
             kafka_heap_mb: 512,
+            identity: Identity::Mock,
+            secure: false,
             infrastructure_only: false,
             no_sample: false,
         }
@@ -72,9 +92,8 @@ pub(super) async fn up(folder: &Path, options: Options) -> anyhow::Result<ExitCo
     };
     status::print_table(&started.env(), folder)?;
     if !options.no_sample && !options.infrastructure_only {
-        let gateway = started.gateway_url();
         tokio::select! {
-            shown = sample::show(&gateway) => shown.context("show the sample order")?,
+            shown = sample::show(&started) => shown.context("show the sample order")?,
             () = interrupted.wait() => return stop(started).await,
         }
     }
@@ -104,6 +123,12 @@ fn builder(folder: &Path, options: &Options) -> stack::Builder {
     let builder =
         Stack::builder().folder(folder).ports(Ports::From { base: options.port_base, given }).kafka_heap_mb(options.kafka_heap_mb);
     let builder = if options.infrastructure_only { builder.parts([Part::Postgres, Part::Kafka, Part::Registry]) } else { builder };
+    let builder = match options.identity {
+        Identity::Mock if !options.infrastructure_only => builder.identity(Provider::Mock),
+        Identity::None | Identity::Mock => builder,
+        Identity::Keycloak => builder.identity(Provider::Keycloak),
+    };
+    let builder = if options.secure { builder.secured() } else { builder };
     match options.partitions {
         Some(count) => builder.partitions(count),
         None => builder,

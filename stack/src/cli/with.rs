@@ -2,7 +2,7 @@ use std::process::{ExitCode, Stdio};
 
 use anyhow::Context;
 use clap::Args;
-use stack::Stack;
+use stack::{Provider, Stack};
 
 use super::sample;
 
@@ -11,6 +11,9 @@ pub(super) struct Options {
     /// Do not create the sample products and the sample order first.
     #[arg(long)]
     no_sample: bool,
+    /// With the mock identity provider, as in production: only bearers of its tokens are let in.
+    #[arg(long)]
+    secure: bool,
     /// The program to run and its arguments.
     #[arg(required = true, trailing_var_arg = true)]
     command: Vec<String>,
@@ -19,9 +22,11 @@ pub(super) struct Options {
 /// Starts everything on free ports in a temporary folder, runs a program with the addresses in its environment, and ends with its code.
 pub(super) async fn with(options: Options) -> anyhow::Result<ExitCode> {
     let (program, arguments) = options.command.split_first().context("no program to run")?;
-    let stack = Stack::builder().start().await?;
+    let builder = Stack::builder();
+    let builder = if options.secure { builder.identity(Provider::Mock).secured() } else { builder };
+    let stack = builder.start().await?;
     if !options.no_sample {
-        sample::show(&stack.gateway_url()).await.context("show the sample order")?;
+        sample::show(&stack).await.context("show the sample order")?;
     }
     let mut child = tokio::process::Command::new(program);
     child.args(arguments).envs(stack.env()).stdin(Stdio::null()).kill_on_drop(true);

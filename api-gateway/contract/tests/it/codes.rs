@@ -55,7 +55,7 @@ fn every_problem_is_a_problem_document_with_status_and_type_of_its_code() {
         assert_eq!(headers.get(header::CONTENT_TYPE).unwrap(), "application/problem+json");
         assert_eq!(headers.get(header::CACHE_CONTROL).unwrap(), "no-store");
         assert_eq!(headers.contains_key(header::RETRY_AFTER), code.retry_after_seconds().is_some(), "{code}");
-        assert_eq!(headers.contains_key(header::WWW_AUTHENTICATE), *code == Code::Unauthenticated);
+        assert_eq!(headers.contains_key(header::WWW_AUTHENTICATE), matches!(code.status(), 401 | 403), "{code}");
         let document: ProblemDocument = serde_json::from_slice(&body).unwrap();
         assert_eq!(document.kind, format!("/problems/{code}"));
         assert_eq!((document.status, document.code), (code.status(), *code));

@@ -3,7 +3,7 @@ use actix_web::{
     http::{StatusCode, header, header::HeaderMap},
     test as client, web,
 };
-use contract::{Code, Json, PlaceOrder, Problem, ProblemDocument, headers};
+use contract::{Code, Json, PlaceOrder, Problem, ProblemDocument, headers, headers::Tags};
 
 fn map(pairs: &[(&'static str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -26,6 +26,26 @@ fn an_idempotency_key_is_given_once_and_has_its_form() {
         assert_eq!(key_refusal(&[("idempotency-key", text)]), Code::IdempotencyKeyInvalid, "{text}");
     }
     assert_eq!(key_refusal(&[("idempotency-key", "a"), ("idempotency-key", "a")]), Code::IdempotencyKeyInvalid);
+}
+
+#[test]
+fn a_wait_is_preferred_in_whole_seconds_and_bounded() {
+    let wait = |text: &str| headers::preferred_wait(&map(&[("prefer", text)])).map(|wait| wait.as_secs());
+    assert_eq!((wait("wait=5"), wait("respond-async, WAIT = \"3\""), wait("wait=600")), (Some(5), Some(3), Some(8)));
+    for text in ["", "wait", "wait=0", "wait=-1", "wait=x", "wait=1.5", "waits=5"] {
+        assert_eq!(wait(text), None, "{text}");
+    }
+}
+
+#[test]
+fn entity_tags_match_strongly_for_writes_and_weakly_for_reads() {
+    let tags = |text: &str| Tags::of(&map(&[("if-match", text)]), &header::IF_MATCH).unwrap();
+    assert!(tags("\"1\"").name("\"1\"") && tags("\"0\", \"1\"").name("\"1\"") && tags("*").name("\"1\""));
+    assert!(!tags("W/\"1\"").name("\"1\"") && tags("W/\"1\"").name_weakly("\"1\""));
+    for text in ["", "1", "\"2\"", "\"1\"x"] {
+        assert!(!tags(text).name_weakly("\"1\""), "{text}");
+    }
+    assert_eq!(Tags::of(&map(&[]), &header::IF_MATCH), None);
 }
 
 #[test]
