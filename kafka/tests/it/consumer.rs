@@ -1,6 +1,7 @@
 //! C0–C5: what is taken once, what holds a partition, what is fenced.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use record::Record;
 use serde::{Deserialize, Serialize};
