@@ -94,6 +94,8 @@ pub mod header {
     pub const SRC: &str = "src";
     pub const SEQ: &str = "seq";
     pub const PREV: &str = "prev";
+    /// Why a record with the `seq` of an earlier one is there again; readers drop it by its `seq` as any repeat.
+    pub const REPEATED_BECAUSE: &str = "repeated-because";
 }
 
 /// Headers as the outbox stores them: UTF-8 lines `name: value`, each ended by a line feed. Readable in `psql`.

@@ -252,11 +252,14 @@ async fn run<S: Service>(
     wait_for("the database", || async { sqlx::query("SELECT incarnation FROM db_identity").fetch_one(&pool).await.map(drop) }, |_| true)
         .await?;
     let registry = Registry::new(config.text("schema_registry_url")?)?;
+    // a database that is slow or goes away again is no reason not to start
+    let database_away = |error: &anyhow_lite::Error| error.downcast_ref::<sqlx::Error>().is_some();
     let waits = |error: &anyhow_lite::Error| {
-        error.downcast_ref::<registry::Error>().is_some_and(|error| matches!(error, registry::Error::Unreachable { .. }))
+        let unreachable = |error: &registry::Error| matches!(error, registry::Error::Unreachable { .. });
+        error.downcast_ref::<registry::Error>().is_some_and(unreachable) || database_away(error)
     };
     let codec = Arc::new(wait_for("the schema registry", || schemas::<S>(&pool, &registry), waits).await?);
-    let kafka_away = |error: &anyhow_lite::Error| error.downcast_ref::<topics::Error>().is_some();
+    let kafka_away = |error: &anyhow_lite::Error| error.downcast_ref::<topics::Error>().is_some() || database_away(error);
     let partitions = Arc::new(wait_for("Kafka", || identify(&pool, &bootstrap), kafka_away).await?);
     let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
     wait_for("the relay's position", || relay::check(&relay_config), |error: &relay::Error| !error.is_final()).await?;

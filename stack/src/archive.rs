@@ -67,6 +67,7 @@ async fn kafka(parts: &Parts, folder: &Path, watchdog: &Arc<Watchdog>) -> Result
         controller_port: controller.number,
         proxied: None,
         heap_mb: 256,
+        more: Vec::new(),
         folder: home.clone(),
         jars: parts.kafka.clone(),
     };

@@ -43,6 +43,7 @@ pub struct Builder {
     pub(crate) kafka_heap_mb: u32,
     pub(crate) provider: Provider,
     pub(crate) secured: bool,
+    pub(crate) kafka_settings: Vec<(String, String)>,
 }
 
 impl Default for Builder {
@@ -58,6 +59,7 @@ impl Default for Builder {
             kafka_heap_mb: 512,
             provider: Provider::Mock,
             secured: false,
+            kafka_settings: Vec::new(),
         }
     }
 }
@@ -156,6 +158,13 @@ impl Builder {
     #[must_use]
     pub fn secured(mut self) -> Self {
         self.secured = true;
+        self
+    }
+
+    /// One more line of the broker's settings; it wins over ours.
+    #[must_use]
+    pub fn kafka_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.kafka_settings.push((name.into(), value.into()));
         self
     }
 

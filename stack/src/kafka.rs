@@ -37,6 +37,8 @@ pub(crate) struct Broker {
     /// A second listener `(bound, advertised)`: who bootstraps through the advertised port is sent back there, so a proxy can sit in between.
     pub(crate) proxied: Option<(u16, u16)>,
     pub(crate) heap_mb: u32,
+    /// Settings beside ours; the last one of a name counts.
+    pub(crate) more: Vec<(String, String)>,
     pub(crate) folder: PathBuf,
     pub(crate) jars: PathBuf,
 }
@@ -99,6 +101,7 @@ impl Broker {
             advertised.push_str(&format!(",PROXIED://127.0.0.1:{shown}"));
             protocols.push_str(",PROXIED:PLAINTEXT");
         }
+        let more: String = self.more.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         format!(
             "process.roles=broker,controller
 node.id=1
@@ -125,7 +128,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=1000
 broker.session.timeout.ms=6000
-",
+{more}",
             data.display()
         )
     }

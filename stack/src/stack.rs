@@ -124,6 +124,7 @@ impl Stack {
             controller_port: number("kafka-controller"),
             proxied: options.proxied.map(|advertised| (number("kafka-proxied"), advertised)),
             heap_mb: options.kafka_heap_mb,
+            more: options.kafka_settings.clone(),
             folder: kafka::folder(&folder),
             jars: parts.kafka,
         };

@@ -59,6 +59,8 @@ pub struct Headers {
     pub seq: Option<i64>,
     /// `prev`: the seq of the record before it from this src in this partition.
     pub prev: Option<i64>,
+    /// `repeated-because`: why a record that was there before is there again.
+    pub repeated_because: Option<Box<str>>,
     /// What is wrong with them, in words.
     pub faults: Vec<String>,
 }
@@ -101,6 +103,7 @@ impl Headers {
             "correlation-id" => self.correlation = text.into(),
             "stream" => self.stream = text.into(),
             "stream-version" => self.version = self.number(name, text),
+            "repeated-because" => self.repeated_because = Some(text.into()),
             "seq" => self.seq = self.number(name, text),
             "prev" => self.prev = self.number(name, text),
             "src" => {

@@ -433,6 +433,18 @@ impl World {
         self.records.retain(|record| record.committed || *record.key != *key);
     }
 
+    /// Sets recorded repeats aside: a committed record that says why it is there again, and of which the very same is there
+    /// before it in its partition. Readers drop it by its `seq`. A repeat that is not recorded, or is another, stays.
+    pub fn set_recorded_repeats_aside(&mut self) {
+        let mut seen = std::collections::HashSet::new();
+        self.records.retain(|record| {
+            let headers = &record.headers;
+            let place = (record.topic, record.partition, headers.src.clone(), headers.seq, headers.prev, headers.id, record.hash);
+            let first = !record.committed || seen.insert(place);
+            first || headers.repeated_because.is_none()
+        });
+    }
+
     /// The records a `read_committed` reader sees, by topic, partition and offset.
     pub fn committed(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().filter(|record| record.committed)

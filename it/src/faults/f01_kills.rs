@@ -24,7 +24,8 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         load.reaches(orders * (number + 1) / (kills + 2)).await?;
         // the gateway has nothing that could be sabotaged
         let victims = if sabotaged { &[Service::Orders, Service::Inventory, Service::Payments][..] } else { &Service::ALL[..] };
-        let Some(victim) = dice.pick(victims).copied() else { continue };
+        let next = victims.get(number % victims.len());
+        let Some(victim) = (if sabotaged { next } else { dice.pick(victims) }).copied() else { continue };
         let before = stage.open_orders().await?;
         let killed = Instant::now();
         stage.stack.kill(victim).await?;

@@ -27,13 +27,18 @@ const FAILING: [&str; 4] = ["L5.acknowledged", "L5.committed", "C2.decided", "C4
 const DELAY: &str = "delay:300";
 const DELAYED: [&str; 4] = ["L3.read", "L4.sent", "C2.claimed", "C2.written"];
 
+/// The steps of relay and consumer; those of retries need messages that fail.
+fn points() -> impl Iterator<Item = &'static str> {
+    kafka::harm::POINTS.iter().copied().filter(|point| point.starts_with(['L', 'C']))
+}
+
 fn cases() -> Vec<Case> {
     let before = |point: &str| match point {
         "C3.refused" => "C2.decided=1*return(error);",
         "C4.settled" => "C4.lost=1*return(error);",
         _ => "",
     };
-    let deaths = kafka::harm::POINTS.iter().map(|point| Case { point, action: "abort", before: before(point) });
+    let deaths = points().map(|point| Case { point, action: "abort", before: before(point) });
     let errors = FAILING.iter().map(|point| Case { point, action: "error", before: "" });
     let delays = DELAYED.iter().map(|point| Case { point, action: DELAY, before: "" });
     deaths.chain(errors).chain(delays).collect()
@@ -117,8 +122,8 @@ mod tests {
     #[test]
     fn every_point_has_a_death_and_every_name_is_a_point() {
         let cases = cases();
-        for point in kafka::harm::POINTS {
-            assert!(cases.iter().any(|case| case.point == *point && case.action == "abort"), "{point}");
+        for point in points() {
+            assert!(cases.iter().any(|case| case.point == point && case.action == "abort"), "{point}");
         }
         assert!(AT_START.iter().chain(&FAILING).chain(&DELAYED).all(|point| kafka::harm::POINTS.contains(point)));
     }

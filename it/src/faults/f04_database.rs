@@ -14,7 +14,8 @@ const COMMITS: u64 = 3;
 
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let (kills, orders) = (session.size(2, 10), session.orders(400, 4_000));
-    let (kills, orders) = if session.options().sabotage.is_some() { (1, 150) } else { (kills, orders) };
+    let sabotaged = session.options().sabotage.is_some();
+    let (kills, orders) = if sabotaged { (1, 150) } else { (kills, orders) };
     let mut dice = session.dice();
     let stage = session.stage().await?;
     let mut outcome = Outcome::default();
@@ -28,8 +29,23 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         let from = Instant::now();
         tokio::time::sleep(Duration::from_millis(2_000 + dice.roll(2_000))).await;
         windows.push((from, Instant::now()));
+        let acknowledged = load.acknowledged();
         stage.stack.restart(Part::Postgres).await?;
         let back = Instant::now();
+        let kept: i64 = sqlx::query_scalar("SELECT count(DISTINCT id) FROM orders WHERE id = ANY($1)")
+            .bind(&acknowledged)
+            .fetch_one(&mut stage.sql("orders").await?)
+            .await?;
+        let placed: std::collections::BTreeSet<_> = acknowledged.iter().collect();
+        let gone = i64::try_from(placed.len())? - kept;
+        outcome.must(gone == 0, || format!("{gone} acknowledged orders are gone after the kill"));
+        if sabotaged {
+            // what was lost makes the rest stand still
+            outcome.reach("database kills", 1);
+            drop(load);
+            session.spoil().await;
+            return Ok(outcome);
+        }
         load.reaches(load.accepted() + usize::try_from(RATE)?).await?;
         stage.recovered(before).await?;
         outcome.recoveries.push(back.elapsed());

@@ -21,7 +21,7 @@ const EVERY: u32 = 3;
 /// Rows of a transaction: so many that the first are on their way before the position is queued.
 const ROWS: i32 = 600;
 /// After this the data of a transaction has reached the broker.
-const ARRIVED: Duration = Duration::from_millis(60);
+const ARRIVED: Duration = Duration::from_millis(300);
 
 /// Where a producer's lost request is.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ struct Track {
     lost: Option<Vec<u8>>,
     /// The client's second request has passed.
     repeated: bool,
+    /// Partitions with data were added to the transaction that is open now.
+    data: bool,
 }
 
 #[derive(Debug, Default)]
@@ -126,13 +128,14 @@ fn judge(infra: &Infra, outbox: &Outbox, commit: bool, seen: Arc<Mutex<Seen>>) -
         let track = all.tracks.entry(id.to_vec()).or_default();
         if request.api == END_TXN {
             track.ended += 1;
+            track.data = false;
             if track.lost.is_some() && !track.repeated {
                 track.repeated = true;
                 return Act::Pass;
             }
-            if let Some(late) = track.lost.take() {
-                // the position went with the data: there was no moment between them
-                return come_late(late, port, Duration::ZERO, &seen);
+            if track.lost.is_some() {
+                // the position went with the data: there was no moment between them; the next transaction may have one
+                return Act::Pass;
             }
             if !track.ended.is_multiple_of(EVERY) {
                 return Act::Pass;
@@ -145,9 +148,11 @@ fn judge(infra: &Infra, outbox: &Outbox, commit: bool, seen: Arc<Mutex<Seen>>) -
             return Act::Lose;
         }
         let holds = |name: &[u8]| request.frame.windows(name.len()).any(|part| part == name);
+        let data = std::mem::replace(&mut track.data, true);
+        // the position comes last; before it either data has gone ahead, or there is none: the sentinel of a new owner
         if track.repeated
             && holds(&position)
-            && !holds(&events)
+            && (data || !holds(&events))
             && let Some(late) = track.lost.take()
         {
             return come_late(late, port, ARRIVED, &seen);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep_until;
+use uuid::Uuid;
 
 use super::baskets::Basket;
 use super::client::{Client, order};
@@ -45,6 +46,7 @@ struct Shared {
     finish: AtomicBool,
     accepted: AtomicUsize,
     refused: AtomicUsize,
+    orders: Mutex<Vec<Uuid>>,
     answers: Mutex<Vec<Answered>>,
 }
 
@@ -66,6 +68,12 @@ impl Load {
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// The orders acknowledged so far.
+    #[must_use]
+    pub fn acknowledged(&self) -> Vec<Uuid> {
+        self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Orders that had their final answer so far, accepted or refused.
@@ -175,6 +183,9 @@ async fn place(client: Client, basket: Basket, number: usize, name: String, shar
         match status {
             Some(202) => {
                 answers_wanted -= 1;
+                if let Some(id) = answer.as_ref().and_then(super::Answer::id) {
+                    shared.orders.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                }
                 if answers_wanted == 0 {
                     shared.accepted.fetch_add(1, Ordering::Relaxed);
                     return Ok(());

@@ -13,6 +13,7 @@ mod dice;
 mod f01_kills;
 mod f02_points;
 mod f03_broker;
+mod f03_hanging;
 mod f04_database;
 mod f06_links;
 mod f07_late;
@@ -69,6 +70,7 @@ pub const ALL: &[Fault] = &[
     Fault { name: "F1", title: "kill -9 of random service processes", run: |session| Box::pin(f01_kills::run(session)) },
     Fault { name: "F2", title: "death, error or delay at every step", run: |session| Box::pin(f02_points::run(session)) },
     Fault { name: "F3", title: "the broker is away", run: |session| Box::pin(f03_broker::run(session)) },
+    Fault { name: "F3b", title: "a partition left without a marker", run: |session| Box::pin(f03_hanging::run(session)) },
     Fault { name: "F4", title: "PostgreSQL is away, and COMMITs without answer", run: |session| Box::pin(f04_database::run(session)) },
     Fault { name: "F6", title: "every link cut, reset, half open, slow, narrow", run: |session| Box::pin(f06_links::run(session)) },
     Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },

@@ -108,7 +108,7 @@ impl Session {
     /// They do not start.
     pub async fn infra(&mut self) -> anyhow::Result<&Infra> {
         if self.infra.is_none() {
-            self.infra = Some(Infra::start().await?);
+            self.infra = Some(Infra::start(&[]).await?);
         }
         self.infra.as_ref().ok_or_else(|| anyhow::anyhow!("no parts"))
     }

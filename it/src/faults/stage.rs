@@ -235,7 +235,8 @@ impl Stage {
                 let log = self.stack.logs(part);
                 let lines: Vec<&str> = log.lines().filter(|line| !line.contains("\"INFO\"")).collect();
                 for line in lines.iter().rev().take(8).rev() {
-                    text.push_str(&format!("  {line}\n"));
+                    let short: String = line.chars().take(240).collect();
+                    text.push_str(&format!("  {short}\n"));
                 }
             }
         }

@@ -11,7 +11,7 @@ mod pump;
 
 pub use frame::{END_TXN, PRODUCE, Request, deliver, transactional_id};
 pub use link::{Link, Listening, Seen};
-pub use pump::{Act, Judge};
+pub use pump::{Act, Change, Judge};
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The two directions of a connection. What is read gets a due time and is written in order when it is due, so that a slow
 //! link delays without narrowing.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -35,6 +36,8 @@ pub enum Act {
     Wait(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// It passes, and the connection is cut before its answer.
     CutAfter,
+    /// Another frame passes in its place, and its answer is changed.
+    Replace(Vec<u8>, Change),
     /// It is lost with its connection, as in a dead link; whoever judges may have kept the frame.
     Lose,
     /// It passes, and for so long no answer comes on its connection.
@@ -47,26 +50,35 @@ impl std::fmt::Debug for Act {
             Self::Pass => "Pass",
             Self::Wait(_) => "Wait",
             Self::CutAfter => "CutAfter",
+            Self::Replace(..) => "Replace",
             Self::Lose => "Lose",
             Self::HoldAnswers(_) => "HoldAnswers",
         })
     }
 }
 
+/// What is done to an answer's frame.
+pub type Change = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
+
 /// Decides about every request of a link, in the order of their arrival; never waits itself.
 pub type Judge = Box<dyn FnMut(&Request<'_>) -> Act + Send>;
 
-/// Until when answers are held back.
-#[derive(Debug, Default)]
-pub(super) struct Hold(Mutex<Option<Instant>>);
+/// What the answers of a connection wait for and suffer.
+#[derive(Default)]
+pub(super) struct Hold {
+    /// Until when they are held back.
+    until: Mutex<Option<Instant>>,
+    /// Those that are changed, by their correlation id.
+    changes: Mutex<HashMap<i32, Change>>,
+}
 
 impl Hold {
     fn set(&self, until: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     fn until(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,15 +110,29 @@ pub(super) async fn answers(
         let mut piece = vec![0; PIECE];
         let mut pieces = number;
         loop {
-            let size = from.read(&mut piece).await?;
+            let bytes = if shared.frames {
+                let mut frame = frame::read(from).await?;
+                // an answer begins with the correlation id of its request
+                let correlation = frame.get(4..8).and_then(|id| id.try_into().ok()).map(i32::from_be_bytes);
+                let change = correlation.and_then(|id| hold.changes.lock().unwrap_or_else(PoisonError::into_inner).remove(&id));
+                if let Some(change) = change {
+                    change(&mut frame);
+                }
+                frame
+            } else {
+                let size = from.read(&mut piece).await?;
+                piece.get(..size).unwrap_or_default().to_vec()
+            };
+            if bytes.is_empty() {
+                return Ok(());
+            }
             pieces += 1;
             let mut due = due(shared, pieces);
             if let (Some(at), Some(until)) = (&mut due, hold.until()) {
                 *at = (*at).max(until);
             }
-            let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
             if let Some(due) = due {
-                put(&send, due, bytes.to_vec()).await?;
+                put(&send, due, bytes).await?;
             }
         }
     };
@@ -219,7 +245,7 @@ async fn frames(
 ) -> io::Result<()> {
     let mut frames = number;
     loop {
-        let frame = frame::read(from).await?;
+        let mut frame = frame::read(from).await?;
         frames += 1;
         let act = {
             let mut judge = shared.judge.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,6 +261,12 @@ async fn frames(
             Act::CutAfter => {
                 then_cut = true;
                 hold.set(Instant::now() + FOREVER);
+            }
+            Act::Replace(other, change) => {
+                if let Some(request) = Request::parse(&frame) {
+                    hold.changes.lock().unwrap_or_else(PoisonError::into_inner).insert(request.correlation, change);
+                }
+                frame = other;
             }
             Act::Lose => return Err(cut(shared)),
             Act::HoldAnswers(time) => hold.set(Instant::now() + time),

@@ -229,7 +229,6 @@ async fn decide<W: Work>(
         return Ok(Some(Outcome::Fenced));
     }
     harm::point_async("C2.claimed").await;
-    harm::point_async("C2.claimed").await;
     let (keys, stories) = suspects(plan, known);
     let blocked = if keys.is_empty() && stories.is_empty() { Vec::new() } else { lock_keys(&mut tx, group, &keys, &stories).await? };
     let mut needs = Needs::default();

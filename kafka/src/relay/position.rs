@@ -182,6 +182,15 @@ fn unfinished(client: &ClientConfig, topic: &str, stable_end: i64) -> Result<boo
     Ok(ends(&consumer, topic)?.is_some_and(|(_, high)| high > stable_end))
 }
 
+/// A partition whose readers wait behind a transaction that nobody will end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hanging {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    /// Where they wait; told in the log.
+    pub(crate) from: i64,
+}
+
 /// The partitions of `written` that a transaction without an owner keeps their readers from reading on: it has neither been
 /// committed nor aborted there, although every transaction of this service has ended.
 ///
@@ -189,7 +198,7 @@ fn unfinished(client: &ClientConfig, topic: &str, stable_end: i64) -> Result<boo
 ///
 /// # Errors
 /// [`Error::Kafka`].
-pub(crate) fn hanging(client: &ClientConfig, service: &str, written: &Chain) -> Result<Vec<String>, Error> {
+pub(crate) fn hanging(client: &ClientConfig, service: &str, written: &Chain) -> Result<Vec<Hanging>, Error> {
     let stable = make(&reader(client, service))?;
     let mut config = reader(client, service);
     config.set("isolation.level", "read_uncommitted");
@@ -201,7 +210,7 @@ pub(crate) fn hanging(client: &ClientConfig, service: &str, written: &Chain) -> 
         };
         let ((_, last_stable), (_, last)) = (end(&stable)?, end(&all)?);
         if last_stable < last {
-            found.push(format!("{topic}-{partition} from offset {last_stable}"));
+            found.push(Hanging { topic: topic.to_owned(), partition, from: last_stable });
         }
     }
     Ok(found)

@@ -68,6 +68,13 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// The headers of a row that was sent before, with the reason why it is sent again.
+    pub(crate) fn repeated(&mut self, row: &Row, prev: i64, because: &str) -> OwnedHeaders {
+        self.headers(row, prev).insert(Header { key: header::REPEATED_BECAUSE, value: Some(because) })
+    }
+}
+
 /// Headers that the relay writes itself.
 const OURS: [&str; 5] = [header::CE_SOURCE, header::CE_SPECVERSION, header::SRC, header::SEQ, header::PREV];
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::keeper::{self, Keeper};
 use super::plan::{self, Gap, Next, Plan, Read, Slot};
-use super::position::{self, Position};
+use super::position::{self, Hanging, Position};
 use super::producer::{Fault, PRODUCERS, Pair};
 use super::record::Stamp;
 use super::store::{self, Seen};
@@ -24,6 +24,8 @@ const START_EVERY: Duration = Duration::from_secs(1);
 const STARTS_MAX: u32 = 3;
 /// After being fenced: another relay is alive. Source: PROTOCOLS 1.3.
 const FENCED_PAUSE: Duration = Duration::from_secs(5);
+/// How long repeated records may take to free the readers of a partition, before that is an error.
+const FREED_WITHIN: Duration = Duration::from_secs(5);
 /// Between tries after an error of database or broker, and before a refused row is tried again.
 const ERROR_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for a poke while rows keep coming, or a gap is open. Source: PROTOCOLS 1.5.
@@ -184,14 +186,53 @@ impl Relay<'_> {
         harm::point("L2.sentinel");
         let found = position::newest(&self.client, &self.config.service, position::Until::Sentinel(&nonce))?;
         let position = found.ok_or_else(|| Error::PositionMissing { service: self.config.service.clone() })?;
-        let connection = self.connect(&position)?;
+        let mut connection = self.connect(&position)?;
         harm::point("L2.positioned");
         let hanging = position::hanging(&self.client, &self.config.service, &position.prev)?;
         self.meters.hanging.set(u32::try_from(hanging.len()).map_or(f64::INFINITY, f64::from));
         if !hanging.is_empty() {
             tracing::error!(partitions = ?hanging, code = "transaction_hanging", "readers wait behind a transaction that has no owner");
+            self.free(&mut pair, &position, &hanging, &mut connection)?;
         }
         Ok((pair, position, connection))
+    }
+
+    /// Ends the transactions that nobody else will: the next marker of the producer that left one closes it, and which of
+    /// the two it was is not known. So each of them commits a transaction that holds, for each partition, the record that was
+    /// sent there last, once more: readers drop it by its `seq`, and its header says why it is there.
+    /// See docs/decisions/0002-position-sentinel.md.
+    fn free(&self, pair: &mut Pair, position: &Position, hanging: &[Hanging], connection: &mut PgConnection) -> Result<(), Halt> {
+        let mut stamp = Stamp::new(&self.config.service, position.incarnation);
+        let mut repeats = Vec::new();
+        for place in hanging {
+            let seq = position.prev.last(&place.topic, place.partition);
+            match self.local.block_on(store::published(connection, seq))? {
+                Some(repeat) => repeats.push(repeat),
+                // dropped after 72 hours: the next message that is sent there frees its readers
+                None => tracing::warn!(partition = ?place, seq, "the row that was sent there last is gone"),
+            }
+        }
+        if repeats.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..PRODUCERS {
+            pair.transaction(|sender| {
+                repeats.iter().try_for_each(|(row, prev)| sender.row(row, stamp.repeated(row, *prev, "transaction_hanging")))
+            })?;
+        }
+        self.meters.repeated.increment(u64::try_from(repeats.len() * PRODUCERS).unwrap_or(u64::MAX));
+        // markers are written after the commit was answered
+        let since = Instant::now();
+        while since.elapsed() < FREED_WITHIN && !self.stopped() {
+            let left = position::hanging(&self.client, &self.config.service, &position.prev)?;
+            self.meters.hanging.set(u32::try_from(left.len()).map_or(f64::INFINITY, f64::from));
+            if left.is_empty() {
+                tracing::info!(repeats = repeats.len() * PRODUCERS, "readers were freed by repeated records");
+                return Ok(());
+            }
+        }
+        tracing::error!(partitions = ?hanging, code = "transaction_hanging", "repeated records have not freed their readers");
+        Ok(())
     }
 
     /// A connection to the database that `position` speaks of.
@@ -419,6 +460,7 @@ struct Meters {
     gaps_settled: metrics::Counter,
     commit: metrics::Histogram,
     hanging: metrics::Gauge,
+    repeated: metrics::Counter,
 }
 
 impl Meters {
@@ -431,6 +473,7 @@ impl Meters {
             gaps_settled: metrics::counter!("relay_gaps_settled_total"),
             commit: metrics::histogram!("relay_commit_seconds"),
             hanging: metrics::gauge!("relay_partitions_hanging"),
+            repeated: metrics::counter!("relay_rows_repeated_total"),
         }
     }
 }

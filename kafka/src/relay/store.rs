@@ -167,6 +167,25 @@ fn micros(row: &PgRow) -> Result<i64, sqlx::Error> {
     Ok(i64::from_be_bytes(bytes).saturating_add(EPOCH_MICROS))
 }
 
+/// A published row, and the id of the row before it in its topic partition (0 if that is gone): what was sent last there.
+pub(crate) async fn published(connection: &mut PgConnection, id: i64) -> Result<Option<(Row, i64)>, Error> {
+    let rows = sqlx::query("SELECT id, tx_rows, message_id, topic, partition, key, headers, payload, created_at FROM outbox WHERE id = $1")
+        .bind(id)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(Error::database("read a published row"))?;
+    let Some(row) = seen(&rows).map_err(Error::database("decode a published row"))?.rows.pop() else { return Ok(None) };
+    let before: Option<i64> =
+        sqlx::query_scalar("SELECT id FROM outbox WHERE id < $1 AND topic = $2 AND partition = $3 ORDER BY id DESC LIMIT 1")
+            .bind(id)
+            .bind(&row.topic)
+            .bind(row.partition)
+            .fetch_optional(connection)
+            .await
+            .map_err(Error::database("read the row before a published one"))?;
+    Ok(Some((row, before.unwrap_or(0))))
+}
+
 /// Draws an xid of our own: every transaction that already had one has a lower one.
 pub(crate) async fn draw_xid(connection: &mut PgConnection) -> Result<u64, Error> {
     let draw = if harm::sabotaged(Sabotage::XmaxBarrier) {

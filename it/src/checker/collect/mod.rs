@@ -101,5 +101,7 @@ pub async fn collect(sources: &Sources) -> Result<World, Error> {
         Box::pin(topics::read(&sources.kafka)),
     )?;
     let records = values::decode(&sources.registry, read.records).await?;
-    Ok(World { http, ends: read.ends, records, positions: read.positions, orders, inventory, payments, operations })
+    let mut world = World { http, ends: read.ends, records, positions: read.positions, orders, inventory, payments, operations };
+    world.set_recorded_repeats_aside();
+    Ok(world)
 }

@@ -228,6 +228,7 @@ impl Builder {
                     src: Some(Src { service: service.name().into(), incarnation }),
                     seq: Some(seq),
                     prev: Some(prev),
+                    repeated_because: None,
                     faults: Vec::new(),
                 },
                 key: key.into(),

@@ -65,3 +65,52 @@ fn a_thousand_orders_are_judged_at_once() {
     assert_clean(&world);
     assert!(since.elapsed() < std::time::Duration::from_secs(10), "took {:?}", since.elapsed());
 }
+
+/// A repeat that says why it is there is set aside, one that does not is named, and so is one that is not the same record.
+#[test]
+fn only_a_recorded_repeat_of_the_very_same_record_is_no_repeat() {
+    let clean = Builder::build(5, Shape::default());
+    let again = |change: fn(&mut super::world::Record)| {
+        let mut world = clean.clone();
+        let mut record = world.records.last().unwrap().clone();
+        record.offset += 1;
+        change(&mut record);
+        world.records.push(record);
+        world.set_recorded_repeats_aside();
+        check(&world)
+    };
+    let because = |record: &mut super::world::Record| record.headers.repeated_because = Some("transaction_hanging".into());
+    assert!(again(because).clean(), "{}", again(because));
+    assert!(!again(|_| {}).clean());
+    assert!(
+        !again(|record| {
+            record.headers.repeated_because = Some("transaction_hanging".into());
+            record.hash = [7; 32];
+        })
+        .clean()
+    );
+}
+
+/// The checker names none of our own crates: a mistake in the runtime could hide itself here.
+#[test]
+fn the_checker_is_an_outsider() {
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checker")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for ours in ["kafka", "schemas", "stack", "saga"] {
+                let used = [format!("use {ours}::"), format!(" {ours}::"), format!("({ours}::"), format!("<{ours}::")];
+                let named = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"))
+                    .any(|line| used.iter().any(|used| line.contains(used)));
+                assert!(!named, "{} names crate {ours}", path.display());
+            }
+        }
+    }
+}

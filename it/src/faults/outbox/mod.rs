@@ -40,13 +40,17 @@ pub struct Infra {
 }
 
 impl Infra {
-    /// Starts both.
+    /// Starts both, the broker with these settings more.
     ///
     /// # Errors
     /// One does not start.
-    pub async fn start() -> anyhow::Result<Self> {
+    pub async fn start(settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let listening = Listening::at("kafka").await.context("take a port for the broker's proxy")?;
-        let stack = Stack::builder().parts([Part::Postgres, Part::Kafka]).kafka_behind_proxy(listening.port()).start().await?;
+        let mut builder = Stack::builder().parts([Part::Postgres, Part::Kafka]).kafka_behind_proxy(listening.port());
+        for (name, value) in settings {
+            builder = builder.kafka_setting(*name, *value);
+        }
+        let stack = builder.start().await?;
         let kafka = listening.forward(stack.kafka_proxied().context("the broker has no listener behind a proxy")?, true);
         Ok(Self { stack, kafka })
     }

@@ -26,6 +26,10 @@ pub(super) struct Published {
 }
 
 impl Published {
+    pub(super) fn has(&self, name: &str, value: &str) -> bool {
+        self.headers.iter().any(|(key, text)| key == name && text == value)
+    }
+
     pub(super) fn number(&self, name: &str) -> i64 {
         self.headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.parse().ok()).unwrap_or(-1)
     }
