@@ -32,6 +32,23 @@ enum Command {
     /// A relay that a fault run can kill; it ends with its standard input.
     #[command(hide = true)]
     Relay(Relay),
+    /// A consumer that a fault run can kill; it ends with its standard input.
+    #[command(hide = true)]
+    Letters(Letters),
+}
+
+#[derive(Debug, Args)]
+struct Letters {
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long)]
+    registry: String,
+    #[arg(long)]
+    database: String,
+    #[arg(long)]
+    number: u32,
+    #[arg(long)]
+    release: bool,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +121,13 @@ async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(check) => judge(check).await,
         Command::Faults(attack) => harm(attack).await,
+        Command::Letters(Letters { bootstrap, registry, database, number, release }) => {
+            let role = faults::letters::Role { bootstrap, registry, database, number, release };
+            match faults::letters::serve(role).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => told(&format!("{error:#}"), UNREACHABLE),
+            }
+        }
         Command::Relay(Relay { service, bootstrap, database, status }) => {
             let role = faults::outbox::Role { service, bootstrap, database, status };
             match faults::outbox::serve(role).await {

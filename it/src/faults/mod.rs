@@ -21,7 +21,14 @@ mod f08_zombies;
 mod f09_members;
 mod f12_repeats;
 mod f13_disorder;
+mod f14_poison;
+mod f15_deploy;
+mod f16_order;
+mod f17_undo;
 mod f21_outbox;
+mod f22_redrive;
+mod f26_provider;
+pub mod letters;
 mod links;
 mod load;
 pub mod outbox;
@@ -75,7 +82,17 @@ pub const ALL: &[Fault] = &[
     Fault { name: "F6", title: "every link cut, reset, half open, slow, narrow", run: |session| Box::pin(f06_links::run(session)) },
     Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },
     Fault { name: "F8", title: "stopped and continued", run: |session| Box::pin(f08_zombies::run(session)) },
+    Fault { name: "F26", title: "the payment provider is away", run: |session| Box::pin(f26_provider::run(session)) },
+    Fault { name: "F14", title: "poison of six kinds", run: |session| Box::pin(f14_poison::run(session)) },
+    Fault { name: "F15", title: "a bad deploy", run: |session| Box::pin(f15_deploy::run(session)) },
+    Fault {
+        name: "F16",
+        title: "order through retries, and a death at every step of them",
+        run: |session| Box::pin(f16_order::run(session)),
+    },
+    Fault { name: "F17", title: "undo against what waits, is dead or was sent back", run: |session| Box::pin(f17_undo::run(session)) },
     Fault { name: "F21", title: "the order of the outbox", run: |session| Box::pin(f21_outbox::run(session)) },
+    Fault { name: "F22", title: "dead letters sent back by two operators", run: |session| Box::pin(f22_redrive::run(session)) },
     Fault { name: "F9", title: "members come and go", run: |session| Box::pin(f09_members::run(session)) },
     Fault { name: "F12", title: "every topic replayed into itself", run: |session| Box::pin(f12_repeats::run(session)) },
     Fault { name: "F13", title: "records swapped, dropped, altered, gone", run: |session| Box::pin(f13_disorder::run(session)) },

@@ -33,6 +33,8 @@ pub(super) struct Ask<'a> {
     pub(super) wakes: Vec<Wakes>,
     /// Look for heads without a timer too.
     pub(super) look: bool,
+    /// Then also for those whose timer has not come yet though they are due: after a take-over it may wait in the outbox.
+    pub(super) overdue: bool,
     /// The epochs of the partitions owned, retry partitions left out.
     pub(super) owned: &'a HashMap<TopicPartition, i64>,
     /// Handlers whose breaker is open.
@@ -197,7 +199,7 @@ async fn candidates<W: Work>(db: &mut PgConnection, routes: &Routes<W>, group: &
     if ask.look && rows.len() < MOST {
         let statement = format!(
             "SELECT {COLUMNS} FROM parked p
-             WHERE p.consumer_group = $1 AND p.state = 'head' AND NOT p.timed AND p.due_at <= clock_timestamp()
+             WHERE p.consumer_group = $1 AND p.state = 'head' AND (NOT p.timed OR $5) AND p.due_at <= clock_timestamp()
                AND (p.topic, p.partition) IN (SELECT topic, partition FROM unnest($2::text[], $3::int[]) AS o (topic, partition))
              ORDER BY p.due_at, p.pos LIMIT $4"
         );
@@ -207,9 +209,11 @@ async fn candidates<W: Work>(db: &mut PgConnection, routes: &Routes<W>, group: &
             .bind(ask.owned.keys().map(|at| at.topic.as_str()).collect::<Vec<_>>())
             .bind(ask.owned.keys().map(|at| at.partition).collect::<Vec<_>>())
             .bind(room)
+            .bind(ask.overdue)
             .fetch_all(&mut *db)
             .await?;
-        rows.extend(more);
+        let found: HashSet<i64> = rows.iter().filter_map(|row| row.try_get("pos").ok()).collect();
+        rows.extend(more.into_iter().filter(|row| row.try_get("pos").is_ok_and(|pos: i64| !found.contains(&pos))));
     }
     let undoes = |topic: &str, record: Option<&str>| {
         record.is_some_and(|record| matches!(routes.find(topic, record), Found::Route(route) if !route.compensates.is_empty()))

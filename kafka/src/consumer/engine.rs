@@ -116,6 +116,7 @@ pub(super) struct Engine<W: Work> {
     /// When heads without a timer are looked for next, and lost timers.
     pub(super) look_at: Instant,
     pub(super) sweep_at: Instant,
+    pub(super) assigned_at: Instant,
     /// A drain was made since the last batch: at most one between two.
     pub(super) drained: bool,
 }
@@ -171,6 +172,7 @@ pub fn spawn<W: Work>(
         clock: None,
         look_at: Instant::now(),
         sweep_at: Instant::now(),
+        assigned_at: Instant::now(),
         drained: false,
     };
     Ok(tokio::spawn(async move {
@@ -290,6 +292,7 @@ impl<W: Work> Engine<W> {
         self.refused.clear();
         self.look_at = Instant::now();
         self.sweep_at = Instant::now();
+        self.assigned_at = Instant::now();
         self.health.joined.store(true, Ordering::Relaxed);
         self.health.assigned.store(u64::try_from(taken.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         for part in taken {
@@ -358,6 +361,9 @@ impl<W: Work> Engine<W> {
                 }
                 if parked.retried > 0 {
                     harm::point_async("R2.committed").await;
+                }
+                if parked.dead > 0 {
+                    harm::point_async("R6.dead").await;
                 }
                 metrics::histogram!("messaging_process_duration_seconds", "group" => self.config.group.clone())
                     .record(started.elapsed().as_secs_f64());

@@ -22,6 +22,8 @@ use crate::unit::{Micros, Needs, Work};
 
 /// How often heads without a timer are looked for when nothing says that there is one.
 const LOOK: Duration = Duration::from_secs(1);
+/// The same in the first seconds after a take-over, when timers may still wait for a relay, and for how long.
+const LOOK_OVERDUE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// How often lost timers are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 /// First and longest wait between two probes of an open breaker.
@@ -89,13 +91,14 @@ impl<W: Work> Engine<W> {
         let (moves, wakes) = self.due_timers();
         let owned = self.owned();
         let look = self.look_at <= Instant::now();
-        let ask = Ask { moves, wakes, look, owned: &owned, open: &self.open };
+        let overdue = self.assigned_at.elapsed() < LOOK_OVERDUE.1;
+        let ask = Ask { moves, wakes, look, overdue, owned: &owned, open: &self.open };
         let outcome = drain::attempt(&self.units, &routes, &ask).await;
         let moves = ask.moves;
         match outcome {
             Ok(Outcome::Nothing(clock)) => {
                 self.clock = Some((Instant::now(), clock));
-                self.look_at = Instant::now() + LOOK;
+                self.look_at = Instant::now() + if overdue { LOOK_OVERDUE.0 } else { LOOK };
             }
             Ok(Outcome::Early(clock)) => self.clock = Some((Instant::now(), clock)),
             Ok(Outcome::Fenced) => self.fenced(),

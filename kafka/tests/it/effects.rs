@@ -1,16 +1,18 @@
 //! Outside effects: called after their decision is committed, once at a time a stream, under one key, and undone in time.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka::effects::State;
+use kafka::retry::{self, Tiers};
 use kafka::{Cause, EffectRow, Effects, Failure, MessageId, Needs, Unit, Units, worker};
 use record::Record;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPool;
 use tokio::sync::{Notify, watch};
 
-use crate::support::{database, eventually, units};
+use crate::support::{database, eventually, units_beside};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answered {
@@ -26,7 +28,7 @@ impl Record for Answered {
 /// An outside that notes its calls, fails the first `failing` of them, and waits where a test wants it to.
 struct Outside {
     calls: Mutex<Vec<(String, MessageId)>>,
-    failing: usize,
+    failing: AtomicUsize,
     gate: Option<Arc<Notify>>,
 }
 
@@ -43,7 +45,11 @@ impl Effects<()> for Outside {
         if let (Some(gate), "first") = (&self.gate, effect.step.as_str()) {
             gate.notified().await;
         }
-        if count <= self.failing { Err(Failure::transient("busy", "the outside is busy")) } else { Ok(effect.step.clone()) }
+        if count <= self.failing.load(Ordering::Relaxed) {
+            Err(Failure::transient("busy", "the outside is busy"))
+        } else {
+            Ok(effect.step.clone())
+        }
     }
 
     fn ask(&self, effect: &EffectRow, needs: &mut Needs<()>) {
@@ -57,6 +63,15 @@ impl Effects<()> for Outside {
         let count: i64 = unit.state(&effect.stream)?;
         unit.append(&effect.stream, "key", &Answered { step: answer.clone() }, &(count + 1)).map(drop)
     }
+
+    fn give_up(&self, unit: &mut Unit<()>, effect: &EffectRow, failure: &Failure) -> Result<bool, Failure> {
+        if effect.step == "undo" {
+            return Ok(false);
+        }
+        let count: i64 = unit.state(&effect.stream)?;
+        unit.append(&effect.stream, "key", &Answered { step: format!("{} failed: {}", effect.step, failure.code) }, &(count + 1))?;
+        Ok(true)
+    }
 }
 
 struct Running {
@@ -67,11 +82,16 @@ struct Running {
 }
 
 async fn running(name: &str, failing: usize, gate: Option<Arc<Notify>>) -> Running {
+    running_with(name, failing, gate, Tiers::default()).await
+}
+
+async fn running_with(name: &str, failing: usize, gate: Option<Arc<Notify>>, tiers: Tiers) -> Running {
     let pool = database(name).await;
     let worker = Arc::new(Notify::new());
-    let made = units(pool.clone(), &[(Answered::FULL_NAME, Answered::SCHEMA, Answered::TOPIC)], 1).await;
-    let units = made.with_worker(Arc::clone(&worker));
-    let outside = Arc::new(Outside { calls: Mutex::default(), failing, gate });
+    let own = [(Answered::FULL_NAME, Answered::SCHEMA, Answered::TOPIC)];
+    let made = units_beside(pool.clone(), &own, 1, &retry::topic_names(name, &tiers)).await;
+    let units = made.with_worker(Arc::clone(&worker)).with_retry(retry::Settings { group: name.to_owned(), tiers });
+    let outside = Arc::new(Outside { calls: Mutex::default(), failing: AtomicUsize::new(failing), gate });
     let (stop, stopped) = watch::channel(false);
     let task = tokio::spawn(worker::run(units.clone(), Arc::clone(&outside), worker, stopped));
     Running { units, outside, stop, task }
@@ -227,5 +247,62 @@ async fn writers_that_meet_before_the_first_event_see_each_other() {
     units.store(&mut first, &mut unit).await.unwrap();
     first.commit().await.unwrap();
     assert_eq!(second.await.unwrap(), (1, 7));
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_effect_whose_last_try_fails_tells_its_saga_once_and_is_a_dead_letter() {
+    let running = running_with("effects_given_up", usize::MAX, None, Tiers::parse("30,60", None).unwrap()).await;
+    running.ask("s-1", &["first"], false).await;
+    running.wait_state("s-1", "first", State::Dead).await;
+    assert_eq!((running.calls().len(), running.events().await), (3 * 4, 1), "three rounds of one call and three quick tries");
+    let mut db = running.pool().acquire().await.unwrap();
+    let letters = retry::list(&mut db, "effects_given_up", &retry::Filter::default(), 10).await.unwrap();
+    assert_eq!(
+        letters.iter().map(|letter| (letter.topic.as_str(), letter.state, letter.attempt)).collect::<Vec<_>>(),
+        [("effect/first", retry::State::Dead, 3)]
+    );
+    let by = retry::Operator { who: "test".to_owned(), why: "looked at".to_owned() };
+    let target = [retry::Target::from(&letters[0])];
+    assert_eq!(retry::redrive(&running.units, &target, &by).await.unwrap(), [retry::Decided::OnlySkip]);
+    assert_eq!(retry::skip(&running.units, &target, &by).await.unwrap(), [retry::Decided::Done]);
+    let told: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM outbox WHERE topic = 'effects_given_up.dlq'").fetch_one(running.pool()).await.unwrap();
+    assert_eq!(told, 1);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undoing_effect_has_no_last_try() {
+    let running = running_with("effects_endless", 30, None, Tiers::parse("30,60", None).unwrap()).await;
+    running.ask("s-1", &["undo"], false).await;
+    running.wait_state("s-1", "undo", State::Done).await;
+    let attempts: i32 = sqlx::query_scalar("SELECT attempt FROM effects").fetch_one(running.pool()).await.unwrap();
+    assert!(attempts > 3, "{attempts} rounds failed, three is the limit of others");
+    running.end().await;
+}
+
+/// The outside is away for longer than all tries together would last.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_outside_is_away_few_calls_are_made_and_nothing_is_given_up() {
+    let running = running_with("effects_away", usize::MAX, None, Tiers::parse("100,400", None).unwrap()).await;
+    for n in 0..60 {
+        running.ask(&format!("s-{n}"), &["first"], false).await;
+    }
+    let attempts = "SELECT count(*) FILTER (WHERE state = 'dead'), max(attempt) FROM effects";
+    eventually("calls have ceased but for probes", || async {
+        let before = running.calls().len();
+        tokio::time::timeout(Duration::from_millis(1_500), std::future::pending::<()>()).await.unwrap_err();
+        let made = running.calls().len() - before;
+        ((1..=12).contains(&made)).then_some(())
+    })
+    .await;
+    let (dead, most): (i64, i32) = sqlx::query_as(attempts).fetch_one(running.pool()).await.unwrap();
+    assert!(dead == 0 && most < 3, "{dead} dead, at most {most} tries counted");
+    running.outside.failing.store(0, Ordering::Relaxed);
+    for n in 0..60 {
+        running.wait_state(&format!("s-{n}"), "first", State::Done).await;
+    }
+    assert_eq!(running.events().await, 60);
     running.end().await;
 }

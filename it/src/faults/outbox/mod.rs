@@ -23,6 +23,17 @@ pub use child::{Child, Role, serve};
 pub use judge::Judgement;
 pub use writers::{Committed, Writers};
 
+/// Headers, key and value of a committed record.
+type Plain = (Vec<(String, String)>, Vec<u8>, Vec<u8>);
+
+/// Everything committed on `topic`, partition by partition in the order of offsets. Blocks.
+///
+/// # Errors
+/// The broker does not answer in time.
+pub(super) fn published(bootstrap: &str, topic: &str, partitions: i32) -> anyhow::Result<Vec<Plain>> {
+    Ok(topic::committed(bootstrap, topic, partitions)?.into_iter().map(|record| (record.headers, record.key, record.payload)).collect())
+}
+
 /// Partitions of each topic.
 pub const PARTITIONS: i32 = 3;
 /// Ids of one database transaction. Source: `outbox_append()`.
