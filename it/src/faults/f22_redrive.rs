@@ -23,15 +23,17 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     letters.rule(RULES).await?;
     let mut child = letters.consumer("").await?;
     let mut outcome = Outcome::default();
-    let (mut expected, mut written, mut dying): (HashMap<String, (Vec<i64>, Vec<i64>)>, i64, i64) = (HashMap::new(), 0, 0);
+    // by key: those that pass, and those that die first
+    let mut expected: HashMap<String, (Vec<i64>, Vec<i64>)> = HashMap::new();
+    let (mut written, mut dying) = (0, 0);
     while dying < wanted {
         let n = number(written % keys, written);
         let dies = fatal(&RULES, n);
         let lists = expected.entry(key(n)).or_default();
         if dies {
-            lists.1.push(n)
+            lists.1.push(n);
         } else {
-            lists.0.push(n)
+            lists.0.push(n);
         }
         dying += i64::from(dies);
         written += 1;

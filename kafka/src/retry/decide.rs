@@ -239,7 +239,7 @@ async fn carry_out(
                 posts.push(writer.timer(&Letter { value, ..(*letter).clone() }, first, say)?);
             }
             sqlx::query(
-                "UPDATE parked SET state = 'head', attempt = 0, redrive_no = redrive_no + 1, timer_no = 0, timed = true, delay_ms = 0,
+                "UPDATE parked SET state = 'head', attempt = 0, redrive_no = redrive_no + 1, timer_no = 0, timed = false, delay_ms = 0,
                         due_at = to_timestamp($2 / 1000000.0), value = coalesce($3, value)
                  WHERE pos = ANY($1)",
             )

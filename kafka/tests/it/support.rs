@@ -56,12 +56,8 @@ pub(crate) async fn topic_with(name: &str, partitions: i32, settings: &[(&str, &
     }
 }
 
-/// Units on `pool` that can write `own`: (full name, schema, topic), whose topics have `partitions`.
-pub(crate) async fn units(pool: PgPool, own: &[(&'static str, &'static str, &'static str)], partitions: i32) -> Units {
-    units_beside(pool, own, partitions, &[]).await
-}
-
-/// The same, with `more` topics of as many partitions.
+/// Units on `pool` that can write `own`: (full name, schema, topic), whose topics have `partitions`, and `more` topics of as
+/// many.
 pub(crate) async fn units_beside(
     pool: PgPool,
     own: &[(&'static str, &'static str, &'static str)],

@@ -25,8 +25,8 @@ use stack::{Part, Stack};
 use uuid::Uuid;
 
 use super::{SOON, until};
-use book::{GROUP, OWNER, TIERS, Undone};
-pub use book::{Note, Other, Rules, Undo, fatal, key, number};
+use book::{GROUP, OWNER, TIERS};
+pub use book::{Note, Other, Rules, Undo, Undone, fatal, key, number};
 pub use child::{Child, Role, serve};
 pub use judge::{Dead, Late, Letterbox};
 
