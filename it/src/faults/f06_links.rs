@@ -22,8 +22,8 @@ const MODES: [(&str, Mode); 5] = [
 ];
 
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
-    // in CI each link is harmed in one way for a moment, another one by each seed; at full size in every way for 30 s
-    let (each, time) = session.size((1, Duration::from_secs(3)), (MODES.len(), Duration::from_secs(30)));
+    // in CI each link is harmed in one way for a moment, another one by each seed; at full size in every way for 10 s
+    let (each, time) = session.size((1, Duration::from_secs(2)), (MODES.len(), Duration::from_secs(10)));
     let first = usize::try_from(session.dice().roll(5))?;
     let orders = session.orders(100, 1_000);
     let stage = session.stage().await?;

@@ -90,7 +90,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
             relay.kill().await?;
             codes.append(&mut lock(&seen).codes);
             let judgement = outbox.judge(&[]).await?;
-            lost += lost_transactions(&judgement.missing);
+            lost += judgement.torn;
             judgement.tell(&mut outcome);
         }
         outcome.reach(format!("late {kind}"), u64::try_from(codes.len())?);
@@ -108,11 +108,6 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How many runs of adjacent blocks are missing: a Kafka transaction carries adjacent ones.
-fn lost_transactions(missing: &std::collections::BTreeSet<i64>) -> usize {
-    missing.iter().filter(|block| !missing.contains(&(**block - 1))).count()
 }
 
 fn judge(infra: &Infra, outbox: &Outbox, commit: bool, seen: Arc<Mutex<Seen>>) -> Judge {

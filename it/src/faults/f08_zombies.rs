@@ -14,7 +14,7 @@ const HELD: &str = "delay:1500";
 
 pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let sabotage = session.options().sabotage.clone();
-    let times = if sabotage.is_some() { 1 } else { session.size(2, 20) };
+    let times = if sabotage.is_some() { 1 } else { session.size(1, 20) };
     let mut outcome = Outcome::default();
     if sabotage.as_deref() != Some("no_epoch_check") {
         relays(session, times, &mut outcome).await?;

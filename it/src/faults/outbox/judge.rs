@@ -30,6 +30,8 @@ pub struct Judgement {
     pub breaks: usize,
     /// Kafka transactions that end inside a database transaction.
     pub cuts: usize,
+    /// Kafka transactions whose position is there and some of whose rows are not.
+    pub torn: usize,
     /// From COMMIT to sending, of the transactions whose COMMIT was noted.
     pub lags: Vec<Duration>,
 }
@@ -98,12 +100,18 @@ impl Outbox {
             }
         }
         judgement.missing = due.keys().filter(|id| !seen.contains(id)).map(|id| id / BLOCK_IDS).collect();
+        let mut before = 0;
         for record in self.read(&Position::topic(&self.service), 1).await? {
             if record.key == self.service.as_bytes() {
                 let position: Position = serde_json::from_slice(&record.payload).context("read a position")?;
                 let whole =
                     position.cursor == 0 || size.get(&position.cursor).is_some_and(|rows| i64::from(*rows) == position.cursor % BLOCK_IDS);
                 judgement.cuts += usize::from(!whole);
+                let block = position.cursor / BLOCK_IDS;
+                if block > before {
+                    judgement.torn += usize::from(judgement.missing.range(before + 1..=block).next().is_some());
+                }
+                before = block.max(before);
             }
         }
         Ok(judgement)
