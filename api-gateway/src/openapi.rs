@@ -141,13 +141,20 @@ fn answer(route: &Route, success: &Success) -> Value {
     let mut answer = json!({ "description": success.description, "headers": headers(success.headers) });
     let content = match (success.schema, route.then, success.status) {
         (Some(schema), _, _) => json!({ "application/json": { "schema": reference(schema) } }),
-        (None, Then::Stream, 200) => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
+        (None, Then::Stream, 200) => json!({ "text/event-stream": { "schema": event() } }),
         (None, _, _) => return answer,
     };
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("content".to_owned(), content);
     }
     answer
+}
+
+/// One event of a stream; 3.1 describes a stream by what it is made of.
+fn event() -> Value {
+    let data = json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": reference("OrderEvent") });
+    let properties = json!({ "id": { "type": "string", "pattern": "^[1-9][0-9]*$" }, "event": { "type": "string" }, "data": data });
+    json!({ "type": "object", "properties": properties })
 }
 
 /// One answer for each status, with an example for each code.

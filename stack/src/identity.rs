@@ -13,6 +13,8 @@ use crate::settings;
 
 /// What tokens for our API are for: `aud`.
 pub(crate) const AUDIENCE: &str = "orders-api";
+/// Every scope of the API.
+const SCOPES: &str = "openid orders:read orders:write stock:write ops:read ops:write";
 /// The realm's client for command lines.
 const CLIENT: &str = "orders-cli";
 /// Our realm, the very file that compose mounts.
@@ -187,15 +189,9 @@ pub fn how_to_get_a_token(token_url: &str) -> String {
     format!("curl -s {token_url} {who} -d 'scope={scopes}'")
 }
 
-/// The client's id becomes the subject, what it asks for its scope.
+/// A client's id becomes the subject, what it asks for its scope. Who logs in by a browser gets every scope: what was asked for at the login
+/// is not known any more when the code is traded.
 fn mock_config() -> Value {
-    let claims = |subject: Option<&str>| {
-        let mut claims = json!({ "aud": [AUDIENCE], "scope": "${scope}" });
-        if let (Some(subject), Some(claims)) = (subject, claims.as_object_mut()) {
-            claims.insert("sub".to_owned(), json!(subject));
-        }
-        claims
-    };
     json!({
         "interactiveLogin": true,
         "httpServer": "NettyWrapper",
@@ -203,8 +199,11 @@ fn mock_config() -> Value {
             "issuerId": "default",
             "tokenExpiry": 3600,
             "requestMappings": [
-                { "requestParam": "grant_type", "match": "client_credentials", "claims": claims(Some("${clientId}")) },
-                { "requestParam": "grant_type", "match": "*", "claims": claims(None) },
+                {
+                    "requestParam": "grant_type", "match": "client_credentials",
+                    "claims": { "sub": "${clientId}", "aud": [AUDIENCE], "scope": "${scope}" },
+                },
+                { "requestParam": "grant_type", "match": "*", "claims": { "aud": [AUDIENCE], "scope": SCOPES } },
             ],
         }],
     })

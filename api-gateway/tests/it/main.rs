@@ -16,6 +16,7 @@ mod operations;
 mod process;
 mod products;
 mod refusals;
+mod slow;
 mod upstream;
 
 use std::time::Duration;

@@ -194,7 +194,7 @@ pub(crate) fn forged(issuer: &Issuer, scope: &str) -> Vec<(&'static str, String)
 }
 
 /// Source: RFC 4648, 5, without padding.
-fn base64url(bytes: &[u8]) -> String {
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {

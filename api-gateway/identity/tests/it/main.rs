@@ -5,3 +5,4 @@ mod attacks;
 mod door;
 mod issuer;
 mod keys;
+mod providers;

@@ -1,0 +1,142 @@
+//! Clients that are slow, silent, endless or many: they are cut, and the others do not notice.
+
+use std::time::Duration;
+
+use contract::Code;
+use futures_util::{future::join_all, stream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{ORDER, World, problem};
+
+async fn connect(world: &World) -> TcpStream {
+    TcpStream::connect(world.gateway.http_addr()).await.unwrap()
+}
+
+/// How long it takes until the gateway closes the connection, whose client writes a byte of `text` each `pause` as long as it may.
+async fn cut_after(world: &World, text: &str, pause: Duration) -> Duration {
+    let began = Instant::now();
+    let (mut reader, mut writer) = connect(world).await.into_split();
+    let drip = async {
+        for byte in text.bytes().cycle() {
+            if writer.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            sleep(pause).await;
+        }
+    };
+    let closed = async {
+        let mut buffer = [0; 4096];
+        // A reset is as good as an end.
+        while reader.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+    };
+    tokio::select! {
+        () = drip => {}
+        () = closed => {}
+    }
+    began.elapsed()
+}
+
+/// The slowest of `count` requests, one after the other.
+async fn slowest(world: &World, count: usize) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..count {
+        let began = Instant::now();
+        assert_eq!(world.post("/v1/orders", ORDER).send().await.unwrap().status(), 200);
+        slowest = slowest.max(began.elapsed());
+    }
+    slowest
+}
+
+#[actix_web::test]
+async fn heads_and_bodies_that_drip_are_cut_however_busy_they_look() {
+    let world = World::with(|config| {
+        config.header_timeout = Duration::from_millis(400);
+        config.body_timeout = Duration::from_millis(400);
+    });
+    let pause = Duration::from_millis(20);
+    let head = format!("POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-Pad: {}", "a".repeat(10_000));
+    let took = timeout(Duration::from_secs(10), cut_after(&world, &head, pause)).await.unwrap();
+    assert!(took >= Duration::from_millis(350), "{took:?}");
+    // The head at once, the body by drops.
+    let mut stream = connect(&world).await;
+    stream.write_all(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-Customer-Id: c1\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 5000\r\n\r\n").await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let drip = async {
+        while writer.write_all(b" ").await.is_ok() {
+            sleep(pause).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut answer = [0; 512];
+    let read = tokio::select! {
+        read = timeout(Duration::from_secs(10), reader.read(&mut answer)) => read.unwrap().unwrap(),
+        () = drip => 0,
+    };
+    assert!(String::from_utf8_lossy(answer.get(..read).unwrap()).starts_with("HTTP/1.1 408"), "{read}");
+    assert!(world.orders.seen().is_empty());
+}
+
+#[actix_web::test]
+async fn a_silent_connection_is_closed() {
+    let world = World::with(|config| config.header_timeout = Duration::from_millis(300));
+    let mut stream = connect(&world).await;
+    let mut buffer = [0; 512];
+    let ended = timeout(Duration::from_secs(10), async { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} }).await;
+    assert!(ended.is_ok(), "still open");
+}
+
+#[actix_web::test]
+async fn hundreds_of_slow_and_silent_clients_do_not_shut_the_door_for_others() {
+    let world = World::with(|config| {
+        // As many idle connections as in production would be ten thousand.
+        config.connections_max = 600;
+        config.header_timeout = Duration::from_secs(3);
+    });
+    let quiet = slowest(&world, 100).await;
+    let mut held = Vec::new();
+    for n in 0..500 {
+        let mut stream = connect(&world).await;
+        if n % 2 == 0 {
+            stream.write_all(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nX-Pad: ").await.unwrap();
+        }
+        held.push(stream);
+    }
+    let crowded = slowest(&world, 100).await;
+    // The slowest of a hundred, twice, and what a busy machine does to both.
+    assert!(crowded < quiet * 2 + Duration::from_millis(250), "{quiet:?} alone, {crowded:?} in the crowd");
+    let ended = join_all(held.iter_mut().map(|stream| async move {
+        let mut buffer = [0; 512];
+        timeout(Duration::from_secs(20), async { while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {} }).await.is_ok()
+    }));
+    assert!(ended.await.into_iter().all(|ended| ended), "every one of them is cut");
+}
+
+#[actix_web::test]
+async fn a_hundred_megabytes_are_refused_after_the_first_of_them() {
+    let world = World::new();
+    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = std::sync::Arc::clone(&sent);
+    let chunks = stream::iter((0..100 * 16).map(move |_| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok::<_, std::io::Error>(vec![b' '; 64 * 1024])
+    }));
+    // The answer comes while the client still writes; whether it sees it or a reset is a race it may lose.
+    if let Ok(response) = world.post("/v1/stock", reqwest::Body::wrap_stream(chunks)).send().await {
+        assert_eq!(problem(response).await.code, Code::BodyTooLarge);
+    }
+    let megabytes = sent.load(std::sync::atomic::Ordering::Relaxed) / 16;
+    assert!(megabytes < 50, "{megabytes} MB were taken");
+    assert!(world.inventory.seen().is_empty());
+    assert!(slowest(&world, 10).await < Duration::from_secs(5));
+    // One that announces it is refused before any of it is read.
+    let head = format!("POST /v1/stock HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: {}\r\n\r\n", 100 * 1024 * 1024);
+    let mut stream = connect(&world).await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 64];
+    let read = timeout(Duration::from_secs(5), stream.read(&mut answer)).await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(answer.get(..read).unwrap()).starts_with("HTTP/1.1 413"));
+}
