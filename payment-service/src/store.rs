@@ -33,8 +33,8 @@ impl Books {
         let row = |state, authorized, captured, refunded| Row { state, authorized, captured, refunded };
         let row = match payment {
             // A capture died before anything was set aside: there is no payment to show yet.
-            Payment::None | Payment::CaptureFailed { amount: None } => return,
-            Payment::Authorized { amount } | Payment::CaptureFailed { amount: Some(amount) } => {
+            Payment::None | Payment::CaptureFailed { amount: None, .. } => return,
+            Payment::Authorized { amount } | Payment::CaptureFailed { amount: Some(amount), .. } => {
                 row("authorized", Some(*amount), None, None)
             }
             Payment::Declined { .. } => row("declined", None, None, None),

@@ -1,6 +1,6 @@
 use values::Money;
 
-use crate::decide::failed;
+use crate::decide::{failed, not_authorized};
 use crate::{Cause, Decision, Effects, Event, Fact, Payment, Step};
 
 /// What the provider answered.
@@ -77,18 +77,16 @@ pub fn complete(state: &Payment, effects: &Effects, outcome: &Outcome) -> Result
     let disagreement = || Disagreement { outcome: outcome.clone(), payment: state.clone() };
     match outcome {
         Outcome::Authorized { amount } => match state {
-            Payment::None | Payment::CaptureFailed { amount: None } => Ok(Decision::fact(cause, Event::Authorized { amount: *amount })),
+            Payment::None | Payment::CaptureFailed { amount: None, .. } => Ok(Decision::fact(cause, Event::Authorized { amount: *amount })),
             Payment::Authorized { .. }
-            | Payment::CaptureFailed { amount: Some(_) }
+            | Payment::CaptureFailed { amount: Some(_), .. }
             | Payment::Captured { .. }
             | Payment::Declined { .. }
             | Payment::Voided { .. }
             | Payment::Refunded { .. } => Err(disagreement()),
         },
-        Outcome::Declined { code } => {
-            declined(state, effects, cause, Event::Declined { code: code.clone() }, code).ok_or_else(disagreement)
-        }
-        Outcome::AuthorizeFailed { code } => declined(state, effects, cause, failed(Step::Authorize, code), code).ok_or_else(disagreement),
+        Outcome::Declined { code } => declined(state, effects, cause, code, false).ok_or_else(disagreement),
+        Outcome::AuthorizeFailed { code } => declined(state, effects, cause, code, true).ok_or_else(disagreement),
         Outcome::Captured { amount } => match state {
             Payment::Authorized { amount: authorized }
                 if authorized.currency() == amount.currency() && amount.minor() <= authorized.minor() =>
@@ -129,15 +127,16 @@ pub fn complete(state: &Payment, effects: &Effects, outcome: &Outcome) -> Result
 }
 
 /// The authorisation ended without money: a capture queued behind it ends too, told by an event of its own if another message asked for it.
-fn declined(state: &Payment, effects: &Effects, cause: Cause, event: Event, code: &str) -> Option<Decision> {
-    if !matches!(state, Payment::None | Payment::CaptureFailed { amount: None }) {
+fn declined(state: &Payment, effects: &Effects, cause: Cause, code: &str, died: bool) -> Option<Decision> {
+    if !matches!(state, Payment::None | Payment::CaptureFailed { amount: None, .. }) {
         return None;
     }
+    let event = if died { failed(Step::Authorize, code) } else { Event::Declined { code: code.to_owned() } };
     let mut decision = Decision::fact(cause, event);
     if let Some(asked_by) = effects.waiting(Step::Capture) {
         decision.drop.push(Step::Capture);
         if asked_by != cause {
-            decision.facts.push(Fact { cause: asked_by, event: Event::Declined { code: code.to_owned() } });
+            decision.facts.push(Fact { cause: asked_by, event: not_authorized(code, died) });
         }
     }
     Some(decision)

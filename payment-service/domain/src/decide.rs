@@ -125,7 +125,7 @@ fn give_up_capture(state: &Payment, effects: &Effects, cause: Cause, code: &str)
     }
     match state {
         Payment::None | Payment::Authorized { .. } => Decision::fact(cause, failed(Step::Capture, code)),
-        Payment::Declined { code, told } if !told.contains(&cause) => Decision::fact(cause, Event::Declined { code: code.clone() }),
+        Payment::Declined { code, told, failed } if !told.contains(&cause) => Decision::fact(cause, not_authorized(code, *failed)),
         Payment::Declined { .. }
         | Payment::CaptureFailed { .. }
         | Payment::Captured { .. }
@@ -163,7 +163,7 @@ fn capture(state: &Payment, effects: &Effects, cause: Cause, amount: Money, card
                 Decision::fact(cause, failed(Step::Capture, "amount_not_authorized"))
             }
         }
-        Payment::Declined { code, told } if !told.contains(&cause) => Decision::fact(cause, Event::Declined { code: code.clone() }),
+        Payment::Declined { code, told, failed } if !told.contains(&cause) => Decision::fact(cause, not_authorized(code, *failed)),
         Payment::Declined { .. }
         | Payment::CaptureFailed { .. }
         | Payment::Captured { .. }
@@ -176,6 +176,11 @@ fn capture(state: &Payment, effects: &Effects, cause: Cause, amount: Money, card
 fn drops(effects: &Effects) -> Vec<Step> {
     let waiting = |step: &Step| effects.get(*step).is_some_and(|asked| matches!(asked.progress, Progress::Pending | Progress::Unknown));
     [Step::Authorize, Step::Capture].into_iter().filter(waiting).collect()
+}
+
+/// What a capture is told whose authorisation was declined, or died.
+pub(crate) fn not_authorized(code: &str, died: bool) -> Event {
+    if died { failed(Step::Capture, code) } else { Event::Declined { code: code.to_owned() } }
 }
 
 pub(crate) fn failed(step: Step, code: &str) -> Event {

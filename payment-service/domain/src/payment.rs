@@ -19,6 +19,9 @@ pub enum Payment {
     CaptureFailed {
         /// The amount set aside, if any.
         amount: Option<Money>,
+        /// The capture, which was told so.
+        #[serde(default)]
+        told: Option<Cause>,
     },
     /// There is no authorisation and there will be none.
     Declined {
@@ -26,6 +29,9 @@ pub enum Payment {
         code: String,
         /// The messages that were told so, none of them twice.
         told: Vec<Cause>,
+        /// It died rather than being declined: the provider may hold something all the same, until the void that follows.
+        #[serde(default)]
+        failed: bool,
     },
     /// The money is taken.
     Captured {
@@ -63,10 +69,16 @@ impl Payment {
     pub const fn open_authorization(&self) -> Option<Money> {
         match self {
             Self::Authorized { amount } => Some(*amount),
-            Self::CaptureFailed { amount } => *amount,
+            Self::CaptureFailed { amount, .. } => *amount,
             Self::None | Self::Declined { .. } | Self::Captured { .. } | Self::Voided { .. } | Self::Refunded { .. } => None,
         }
     }
+}
+
+/// Who has been told how it ended: `cause` now, and a capture that died before.
+fn told(before: &Payment, cause: Cause) -> Vec<Cause> {
+    let earlier = if let Payment::CaptureFailed { told, .. } = before { *told } else { None };
+    std::iter::once(cause).chain(earlier.filter(|earlier| *earlier != cause)).collect()
 }
 
 /// The state after `fact`. Total: any stored history replays; what no decision publishes changes nothing.
@@ -79,21 +91,27 @@ pub fn evolve(state: Payment, fact: &Fact) -> Payment {
             Payment::Captured { authorized: amount, captured: *captured }
         }
         (Payment::Authorized { amount }, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => {
-            Payment::CaptureFailed { amount: Some(amount) }
+            Payment::CaptureFailed { amount: Some(amount), told: Some(*cause) }
         }
-        (Payment::None, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => Payment::CaptureFailed { amount: None },
-        (Payment::CaptureFailed { amount: None }, Event::Authorized { amount }) => Payment::CaptureFailed { amount: Some(*amount) },
-        (Payment::None | Payment::CaptureFailed { amount: None }, Event::Declined { code }) => {
-            Payment::Declined { code: code.clone(), told: vec![*cause] }
+        (Payment::None, Event::StepFailed { step, .. }) if step == Step::Capture.as_str() => {
+            Payment::CaptureFailed { amount: None, told: Some(*cause) }
         }
-        (Payment::None | Payment::CaptureFailed { amount: None }, Event::StepFailed { step, code }) if step == Step::Authorize.as_str() => {
-            Payment::Declined { code: code.clone(), told: vec![*cause] }
+        (Payment::CaptureFailed { amount: None, told }, Event::Authorized { amount }) => {
+            Payment::CaptureFailed { amount: Some(*amount), told }
         }
-        (Payment::Declined { code, mut told }, Event::Declined { .. }) => {
+        (state @ (Payment::None | Payment::CaptureFailed { amount: None, .. }), Event::Declined { code }) => {
+            Payment::Declined { code: code.clone(), told: told(&state, *cause), failed: false }
+        }
+        (state @ (Payment::None | Payment::CaptureFailed { amount: None, .. }), Event::StepFailed { step, code })
+            if step == Step::Authorize.as_str() =>
+        {
+            Payment::Declined { code: code.clone(), told: told(&state, *cause), failed: true }
+        }
+        (Payment::Declined { code, mut told, failed }, Event::Declined { .. } | Event::StepFailed { .. }) => {
             if !told.contains(cause) {
                 told.push(*cause);
             }
-            Payment::Declined { code, told }
+            Payment::Declined { code, told, failed }
         }
         (Payment::Captured { authorized, captured }, Event::Refunded { .. }) => Payment::Refunded { authorized, captured },
         (

@@ -102,10 +102,15 @@ fn a_capture_after_a_decline_is_declined_without_a_call_and_once() {
 }
 
 #[test]
-fn a_capture_after_a_failed_authorization_is_declined() {
-    let history = [failed(ORDER, Step::Authorize, "provider_refused")];
-    let told = fact(CAPTURE, Event::Declined { code: "provider_refused".to_owned() });
-    assert_eq!(decide(&given(&history), &asked(&[]), CAPTURE, &TAKE), facts(&[told]));
+fn a_capture_after_a_failed_authorization_fails_without_a_call_and_once() {
+    let died = failed(ORDER, Step::Authorize, "provider_refused");
+    let told = failed(CAPTURE, Step::Capture, "provider_refused");
+    assert_eq!(decide(&given(std::slice::from_ref(&died)), &asked(&[]), CAPTURE, &TAKE), facts(std::slice::from_ref(&told)));
+    assert_eq!(decide(&given(&[died.clone(), told.clone()]), &asked(&[]), CAPTURE, &TAKE), nothing());
+    let effects = asked(&[(Step::Authorize, ORDER, Progress::Calling), (Step::Capture, CAPTURE, Progress::Pending)]);
+    let outcome = Outcome::AuthorizeFailed { code: "provider_refused".to_owned() };
+    let decision = Decision { drop: vec![Step::Capture], ..facts(&[died, told]) };
+    assert_eq!(complete(&given(&[]), &effects, &outcome), Ok(decision), "also when it waited behind it");
 }
 
 #[test]

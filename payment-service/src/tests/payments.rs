@@ -167,7 +167,7 @@ async fn messages_that_died_tell_their_saga_and_do_nothing_when_they_are_sent_ag
     let order = Uuid::now_v7();
     let (placed, capture) = (world.placed(order, "tok_ok"), world.capture(order, "tok_ok"));
     world.deliver(&[Message::Died(Box::new(placed.clone())), placed.clone(), capture.clone()]).await;
-    assert_eq!(world.events(order).await, [fact("StepFailed", &placed), fact("PaymentDeclined", &capture)]);
+    assert_eq!(world.events(order).await, [fact("StepFailed", &placed), fact("StepFailed", &capture)]);
     assert_eq!(world.effects(order).await, effects(&[]));
 }
 
