@@ -10,7 +10,8 @@ use super::message::Body;
 use super::world::{Record, Service, World};
 use crate::httplog::{Outcome, Request};
 
-/// Exactly once on the topic: each (src, seq) and each message id is committed once; from record to record of a source in
+/// Exactly once on the topic: each (src, seq) and each message id is committed once, but for the commands of a saga that a
+/// person resumed, which are sent again with their ids; from record to record of a source in
 /// a partition `prev` names the one before and `seq` rises; headers are whole and say what the value says; no transaction
 /// is open.
 #[must_use]
@@ -18,6 +19,7 @@ pub fn i8(world: &World) -> Finding {
     let mut finding = Finding::new(Invariant::I8);
     let mut seqs: HashMap<(&Src, i64), &Record> = HashMap::new();
     let mut messages: HashMap<Uuid, &Record> = HashMap::new();
+    let resumed = resumed(world);
     let mut chain: HashMap<(&Src, &str, i32), i64> = HashMap::new();
     for record in world.committed() {
         let ids = || [record.id(), record.place()];
@@ -27,7 +29,8 @@ pub fn i8(world: &World) -> Finding {
         says_what_its_value_says(&mut finding, record);
         if let Some(id) = record.headers.id {
             let first = *messages.entry(id).or_insert(record);
-            finding.check(std::ptr::eq(first, record), ids, || format!("message is also at {}", first.place()));
+            let resumed = record.body.order().is_some_and(|order| resumed.contains(&order)) && record.topic.carries_commands();
+            finding.check(resumed || std::ptr::eq(first, record), ids, || format!("message is also at {}", first.place()));
         }
         let (Some(src), Some(seq), Some(prev)) = (&record.headers.src, record.headers.seq, record.headers.prev) else { continue };
         let first = *seqs.entry((src, seq)).or_insert(record);
@@ -85,7 +88,7 @@ pub fn i9(world: &World) -> Finding {
         let stored = record
             .headers
             .id
-            .is_some_and(|id| known.events.contains(&id) || known.outbox.get(&id).is_some_and(|seq| Some(*seq) == record.headers.seq));
+            .is_some_and(|id| known.events.contains(&id) || record.headers.seq.is_some_and(|seq| known.outbox.contains(&(id, seq))));
         if record.committed {
             let ours =
                 record.headers.src.as_ref().is_some_and(|src| *src.service == *service.name() && src.incarnation == known.incarnation);
@@ -112,11 +115,20 @@ pub fn i9(world: &World) -> Finding {
     finding
 }
 
+/// Orders whose saga a person resumed.
+fn resumed(world: &World) -> HashSet<Uuid> {
+    let decided = |record: &Record| {
+        if let Body::SagaStepRecorded { order, decided_by: Some(_), .. } = &record.body { Some(*order) } else { None }
+    };
+    world.committed().filter_map(decided).collect()
+}
+
 /// What one service's database knows.
 struct Known {
     incarnation: Uuid,
     events: HashSet<Uuid>,
-    outbox: HashMap<Uuid, i64>,
+    /// Message id and row id: a command that is sent again has two rows.
+    outbox: HashSet<(Uuid, i64)>,
 }
 
 impl Known {

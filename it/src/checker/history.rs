@@ -136,6 +136,10 @@ fn outbox(finding: &mut Finding, world: &World, service: Service) {
         let block = blocks.entry(row.id / 8192).or_insert((0, row.tx_rows));
         block.0 += 1;
         finding.check(block.1 == row.tx_rows, ids, || format!("rows of one transaction of {service} disagree on how many they are"));
+        // Timers, dead letters and decisions are records of no schema of ours; the runs that make them read their topics.
+        if row.topic.contains(".retry.") || row.topic.ends_with(".dlq") || row.topic.ends_with(".dlq.decisions") {
+            continue;
+        }
         let Some(record) = published.get(&row.id) else {
             finding.broken(ids(), format!("outbox row of {service} for {} is not published", row.topic));
             continue;

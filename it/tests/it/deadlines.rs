@@ -6,8 +6,8 @@ use stack::Service;
 use crate::client::Client;
 use crate::system::Exclusive;
 
-const SHORT: [(&str, &str); 2] = [("STEP_DEADLINE_MS", "6000"), ("DEADLINE_GRACE_MS", "500")];
-const USUAL: [(&str, &str); 2] = [("STEP_DEADLINE_MS", "900000"), ("DEADLINE_GRACE_MS", "60000")];
+pub(crate) const SHORT: [(&str, &str); 2] = [("STEP_DEADLINE_MS", "6000"), ("DEADLINE_GRACE_MS", "500")];
+pub(crate) const USUAL: [(&str, &str); 2] = [("STEP_DEADLINE_MS", "900000"), ("DEADLINE_GRACE_MS", "60000")];
 
 #[tokio::test]
 async fn a_hold_that_is_not_answered_in_time_cancels_the_order() {

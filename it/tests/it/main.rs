@@ -23,6 +23,7 @@ mod grants;
 mod groups;
 mod idempotency;
 mod judge;
+mod operators;
 mod paths;
 mod reader;
 mod refusals;

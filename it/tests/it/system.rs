@@ -15,6 +15,9 @@ use crate::wait::{SOON, try_until, until};
 /// Key of the records that a test itself sends and aborts (see `arrival`): the checker is not told of them.
 pub(crate) const OUR_OWN: &str = "it.aborted";
 
+/// Waits of failed messages: short, since tests wait for the last of them.
+const SHORT_TIERS: &str = "200,1000,5000";
+
 static SYSTEM: RwLock<Option<System>> = RwLock::const_new(None);
 
 /// Everything, running.
@@ -26,7 +29,8 @@ pub(crate) struct System {
 
 impl System {
     async fn start() -> Self {
-        let stack = Stack::builder().start().await.unwrap_or_else(|error| panic!("start the system: {error}"));
+        let stack =
+            Stack::builder().env("RETRY_DELAYS_MS", SHORT_TIERS).start().await.unwrap_or_else(|error| panic!("start the system: {error}"));
         let log = Arc::new(Writer::create(stack.folder().join("http.jsonl")).unwrap());
         Self { stack, log }
     }
@@ -131,7 +135,7 @@ impl System {
     pub(crate) async fn open_calls(&self) -> Vec<String> {
         let open =
             "SELECT concat_ws(' ', stream, step, state, 'attempt', attempt, 'due in', due_at - now(), 'leased for', lease_until - now())
-                    FROM effects WHERE state NOT IN ('done', 'dropped') LIMIT 5";
+                    FROM effects WHERE state NOT IN ('done', 'dropped', 'dead') LIMIT 5";
         sqlx::query_scalar(open).fetch_all(&mut self.sql("payments").await).await.unwrap()
     }
 

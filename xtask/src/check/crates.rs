@@ -30,7 +30,7 @@ const TIERS: &[(&str, &[&str])] = &[
     ("api-gateway", &["values", "contract", "identity"]),
     ("ops", &["operation"]),
     ("stack", &["values", "record", "schemas"]),
-    ("it", &["values", "record", "saga", "operation", "schemas", "kafka", "contract", "stack"]),
+    ("it", &["values", "record", "saga", "operation", "schemas", "kafka", "contract", "ops", "stack"]),
     ("models", &["kafka"]),
     ("bench", &["values", "record", "saga", "schemas", "kafka", "contract", "stack", "it"]),
     ("xtask", &["record", "schemas"]),
