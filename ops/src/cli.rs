@@ -131,7 +131,7 @@ pub struct Signature {
 /// Where a run that was broken off is remembered.
 #[derive(Debug, Clone, Args)]
 pub struct StateFolder {
-    /// Folder of runs that were broken off [default: $XDG_STATE_HOME/ops or ~/.local/state/ops].
+    /// Folder of runs that were broken off [default: ops in the user's state folder].
     #[arg(long, env = "OPS_STATE_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
     #[arg(long, env = "XDG_STATE_HOME", hide = true)]

@@ -44,7 +44,7 @@ pub enum State {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Waits {
-    Message(Letter),
+    Message(Box<Letter>),
     Call(Effect),
 }
 
@@ -87,7 +87,7 @@ async fn waiting(service: &Service, arguments: &ListArgs) -> Result<(Vec<Of<Wait
     let (group, now) = (letters.group, letters.now);
     let mut more = letters.next.is_some();
     let of = |entry| Of { group: group.clone(), now, entry };
-    let mut entries: Vec<Of<Waits>> = letters.data.into_iter().map(Waits::Message).map(of).collect();
+    let mut entries: Vec<Of<Waits>> = letters.data.into_iter().map(|letter| Waits::Message(Box::new(letter))).map(of).collect();
     // Calls are no messages: a filter of messages leaves them out.
     if arguments.filter.filter() == operation::Filter::default() && arguments.state != Some(State::Follower) {
         let calls: Effects = service.get("/ops/retry/effects", &[("limit", limit)]).await?;
