@@ -63,7 +63,12 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         let stage = &*stage;
         let seeds = Dice::new(dice.roll(u64::MAX));
         let lanes = lanes.into_iter().zip(SERVICES).map(|(lane, service)| lane_of(stage, service, lane, seeds.clone()));
-        for done in futures_util::future::try_join_all(lanes).await? {
+        let done = match futures_util::future::try_join_all(lanes).await {
+            Ok(done) => done,
+            // without load no step is reached: say which it was
+            Err(error) => return Err(error.context(format!("load: {:?}", load.finish().await.map(|heard| heard.accepted)))),
+        };
+        for done in done {
             for number in done {
                 if let Some(count) = counts.get_mut(number) {
                     *count += 1;

@@ -195,7 +195,8 @@ async fn place(client: Client, basket: Basket, number: usize, name: String, shar
                 shared.refused.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
-            Some(409 | 429 | 500..) | None => {}
+            // 408: two busy cores may be slow to send a body
+            Some(408 | 409 | 429 | 500..) | None => {}
             Some(other) => anyhow::bail!("order {key} was answered {other}"),
         }
         anyhow::ensure!(began.elapsed() < FINAL_WITHIN, "order {key} has no final answer after {FINAL_WITHIN:?}; the last one: {status:?}");
