@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use kafka::registry::Gate;
-use kafka::{Context, Failure, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, Micros, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
 use schemas::inventory;
 use schemas::record::Topic;
 use sqlx::migrate::Migrator;
@@ -63,7 +63,7 @@ impl Service for Inventory {
     // Deadlines belong to sagas, and orders run those.
     fn deadline_needs(&self, _: &str, _: &mut Needs<Rows>) {}
 
-    fn deadline(&self, _: &mut Unit<Rows>, saga: &str, step: &str) -> Result<(), Failure> {
-        Err(Failure::permanent("no_deadlines", format!("deadline of {saga} at {step}: inventory arms none")))
+    fn deadline(&self, _: &mut Unit<Rows>, saga: &str, _: Micros) -> Result<(), Failure> {
+        Err(Failure::permanent("no_deadlines", format!("deadline of {saga}: inventory arms none")))
     }
 }

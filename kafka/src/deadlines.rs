@@ -84,14 +84,11 @@ async fn clock<S: Service>(firing: &Firing<S>) -> Result<Option<(i64, i64)>, sql
 
 async fn fire<S: Service>(firing: &Firing<S>, read_to: i64, refused: &mut HashSet<String>) -> Result<(), sqlx::Error> {
     let mut tx = firing.units.begin().await?;
+    let before = read_to.min(firing.relay.published_before_micros());
     let due = sqlx::query(
-        "SELECT saga, step FROM deadlines
-         WHERE due_at < to_timestamp($1 / 1000000.0) AND due_at < to_timestamp($2 / 1000000.0)
-           AND saga <> ALL($4)
-         ORDER BY due_at LIMIT $3",
+        "SELECT saga, step FROM deadlines WHERE due_at < to_timestamp($1 / 1000000.0) AND saga <> ALL($3) ORDER BY due_at LIMIT $2",
     )
-    .bind(read_to)
-    .bind(firing.relay.published_before_micros())
+    .bind(before)
     .bind(MOST)
     .bind(refused.iter().map(String::as_str).collect::<Vec<_>>())
     .fetch_all(&mut *tx)
@@ -112,7 +109,7 @@ async fn fire<S: Service>(firing: &Firing<S>, read_to: i64, refused: &mut HashSe
         "SELECT saga, step FROM deadlines WHERE saga = ANY($1) AND due_at < to_timestamp($2 / 1000000.0) ORDER BY saga FOR UPDATE",
     )
     .bind(due.iter().map(|(saga, _)| saga.as_str()).collect::<Vec<_>>())
-    .bind(read_to)
+    .bind(before)
     .fetch_all(&mut *tx)
     .await?;
     let armed: Vec<(String, String)> =
@@ -122,15 +119,18 @@ async fn fire<S: Service>(firing: &Firing<S>, read_to: i64, refused: &mut HashSe
         let id = MessageId::external(saga, &format!("deadline of {step} at version {version}"));
         unit.because(Cause::new(id, saga.split_once('-').map_or(saga.as_str(), |(_, subject)| subject)));
         unit.deadline(saga, None);
-        if let Err(failure) = firing.service.deadline(&mut unit, saga, step) {
+        let decided = unit.outbox_rows();
+        if let Err(failure) = firing.service.deadline(&mut unit, saga, before) {
             tracing::error!(saga = %saga, step = %step, code = failure.code, error = %failure, "a deadline cannot be decided; it is left alone until the next start");
             refused.insert(saga.clone());
             return tx.rollback().await;
         }
-        metrics::counter!("saga_deadlines_total", "step" => step.clone()).increment(1);
+        if unit.outbox_rows() > decided {
+            metrics::counter!("saga_deadlines_total", "step" => step.clone()).increment(1);
+        }
     }
     firing.units.store(&mut tx, &mut unit).await?;
     tx.commit().await?;
-    firing.units.committed(&unit);
+    firing.units.committed(&mut unit);
     Ok(())
 }

@@ -45,6 +45,14 @@ impl State {
         }
     }
 
+    /// Whether it may still be called.
+    pub(crate) fn is_open(self) -> bool {
+        match self {
+            Self::Pending | Self::Calling | Self::Unknown => true,
+            Self::Done | Self::Dropped | Self::Dead => false,
+        }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         [Self::Pending, Self::Calling, Self::Done, Self::Unknown, Self::Dropped, Self::Dead]
             .into_iter()

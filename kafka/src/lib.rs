@@ -4,6 +4,7 @@
 //! A service is its schemas, a pure domain crate, a route table and a `main`: see [`service::Service`] and [`run::main`].
 #![warn(missing_docs)]
 
+mod breakers;
 pub mod bridge;
 pub mod codec;
 pub mod config;
@@ -12,6 +13,7 @@ mod deadlines;
 pub mod effects;
 pub mod failure;
 pub mod group_commit;
+mod hands;
 pub mod harm;
 pub mod json;
 pub mod message;

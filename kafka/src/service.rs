@@ -11,7 +11,7 @@ use crate::ops::Sagas;
 use crate::registry::Gate;
 use crate::route::Routes;
 use crate::run::Context;
-use crate::unit::{Needs, Unit, Work};
+use crate::unit::{Micros, Needs, Unit, Work};
 
 /// One record type this service writes: `(topic, full name, schema JSON)`.
 pub type OwnRecord = (&'static str, &'static str, &'static str);
@@ -74,11 +74,13 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// Names what deciding a deadline of `saga` needs loaded.
     fn deadline_needs(&self, saga: &str, needs: &mut Needs<Self::Work>);
 
-    /// Decides what a deadline that ran out means. The runtime has disarmed it and set the cause.
+    /// Decides what it means that a deadline armed for `saga` ran out. The runtime has disarmed it and set the cause. A deadline may
+    /// have been put off without arming it anew, which spares a row its change at every step: so what the saga awaits counts,
+    /// only what ran out before `before` may be decided (later answers may still be on their way), and the rest is armed again.
     ///
     /// # Errors
     /// A defect: the deadline stays armed and is tried again.
-    fn deadline(&self, unit: &mut Unit<Self::Work>, saga: &str, step: &str) -> Result<(), Failure>;
+    fn deadline(&self, unit: &mut Unit<Self::Work>, saga: &str, before: Micros) -> Result<(), Failure>;
 }
 
 /// Errors of a service's set-up, printed once with their chain where the process ends.

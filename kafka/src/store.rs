@@ -8,8 +8,9 @@ use sqlx::{PgConnection, Postgres, Row, Transaction};
 use tokio::sync::Notify;
 
 use crate::codec::Codec;
-use crate::effects::{EffectRow, State};
+use crate::effects::{EffectRow, LEASE, State};
 use crate::failure::Failure;
+use crate::hands::Hands;
 use crate::retry;
 use crate::topics::Partitions;
 use crate::unit::{EffectChange, Needs, Slot, Unit, Work};
@@ -22,6 +23,7 @@ pub struct Units {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) relay: Arc<Notify>,
     pub(crate) worker: Arc<Notify>,
+    pub(crate) hands: Arc<Hands>,
     pub(crate) retry: Arc<retry::Settings>,
 }
 
@@ -29,7 +31,7 @@ impl Units {
     /// Units on `pool`, published by whoever waits on `relay`, their effects called by whoever waits on `worker`.
     #[must_use]
     pub fn new(pool: PgPool, codec: Arc<Codec>, partitions: Arc<Partitions>, relay: Arc<Notify>, worker: Arc<Notify>) -> Self {
-        Self { pool, codec, partitions, relay, worker, retry: Arc::default() }
+        Self { pool, codec, partitions, relay, worker, hands: Arc::default(), retry: Arc::default() }
     }
 
     /// The same, with the consumer group whose failures are parked.
@@ -41,7 +43,7 @@ impl Units {
     /// The same, with another worker to wake.
     #[must_use]
     pub fn with_worker(self, worker: Arc<Notify>) -> Self {
-        Self { worker, ..self }
+        Self { worker, hands: Arc::default(), ..self }
     }
 
     /// The same, with one topic more that it may write.
@@ -89,27 +91,20 @@ impl Units {
     /// # Errors
     /// The database does not answer, or a lock was not had in time.
     pub async fn load<W: Work>(&self, db: &mut PgConnection, needs: Needs<W>) -> Result<Unit<W>, sqlx::Error> {
-        lock_new(db, &needs.effects).await?;
-        let names: Vec<String> = needs.streams.into_iter().collect();
-        let rows = sqlx::query(
-            "SELECT clock.now, s.stream, s.version, s.state
-             FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) AS clock
-             LEFT JOIN LATERAL (SELECT stream, version, state::text AS state FROM streams WHERE stream = ANY($1) ORDER BY stream FOR UPDATE) AS s ON true",
-        )
-        .bind(&names)
-        .fetch_all(&mut *db)
-        .await?;
-        let mut streams: HashMap<String, Slot> = names.into_iter().map(|name| (name, Slot::default())).collect();
-        let mut now = 0;
-        for row in rows {
-            now = row.try_get("now")?;
-            if let Some(stream) = row.try_get::<Option<String>, _>("stream")? {
-                let slot = streams.entry(stream).or_default();
-                slot.version = row.try_get("version")?;
-                slot.json = if slot.version == 0 { None } else { row.try_get("state")? };
-            }
+        let mut names = needs.streams;
+        names.extend(needs.effects.iter().cloned());
+        let mut streams: HashMap<String, Slot> = HashMap::with_capacity(names.len());
+        let now = lock_streams(db, &names, &mut streams).await?;
+        let new: BTreeSet<String> = needs.effects.iter().filter(|stream| !streams.contains_key(*stream)).cloned().collect();
+        let theirs = lock_new(db, &new).await?;
+        if !theirs.is_empty() {
+            lock_streams(db, &theirs, &mut streams).await?;
         }
-        let effects = if needs.effects.is_empty() { HashMap::new() } else { load_effects(db, needs.effects.into_iter().collect()).await? };
+        for name in names {
+            streams.entry(name).or_default();
+        }
+        let mut effects: HashMap<String, Vec<EffectRow>> = needs.effects.iter().map(|stream| (stream.clone(), Vec::new())).collect();
+        load_effects(db, needs.effects.into_iter().collect(), &mut effects).await?;
         let mut work = W::default();
         work.load(db, needs.work).await?;
         Ok(Unit::new(Arc::clone(&self.codec), Arc::clone(&self.partitions), now, streams, effects, work))
@@ -122,6 +117,7 @@ impl Units {
     /// `23505` on `events_stream_version_key`: another writer got there first, decide again. Everything else as it comes.
     pub async fn store<W: Work>(&self, db: &mut PgConnection, unit: &mut Unit<W>) -> Result<(), sqlx::Error> {
         store_events(db, unit).await?;
+        unit.claimed = self.hands.claim(unit);
         store_effects(db, unit).await?;
         let given_up: Vec<(&EffectRow, &Failure)> = unit
             .effect_changes
@@ -136,32 +132,68 @@ impl Units {
         store_outbox(db, unit).await
     }
 
-    /// Wakes the relay, and the effect worker when there is work for it. Call it after every commit of a unit.
-    pub fn committed<W: Work>(&self, unit: &Unit<W>) {
+    /// Wakes the relay, hands over the effects that are this process's to call, and wakes the effect worker when others
+    /// can be claimed. Call it after every commit of a unit.
+    pub fn committed<W: Work>(&self, unit: &mut Unit<W>) {
         if !unit.staged.is_empty() || !unit.posts.is_empty() {
             self.relay.notify_one();
         }
-        if !unit.new_effects.is_empty() || !unit.effect_changes.is_empty() {
+        if unit.leaves_effects() {
             self.worker.notify_one();
         }
+        self.hands.take_over(std::mem::take(&mut unit.claimed));
     }
+}
+
+/// Locks the rows of `names` in order and reads them into `streams`; names without a row are not there afterwards.
+/// Answers the instant, by the database's clock.
+async fn lock_streams(db: &mut PgConnection, names: &BTreeSet<String>, streams: &mut HashMap<String, Slot>) -> Result<i64, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT clock.now, s.stream, s.version, s.state
+         FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) AS clock
+         LEFT JOIN LATERAL (SELECT stream, version, state::text AS state FROM streams WHERE stream = ANY($1) ORDER BY stream FOR UPDATE) AS s ON true",
+    )
+    .bind(names.iter().map(String::as_str).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    let mut now = 0;
+    for row in rows {
+        now = row.try_get("now")?;
+        if let Some(stream) = row.try_get::<Option<String>, _>("stream")? {
+            let slot: &mut Slot = streams.entry(stream).or_default();
+            slot.version = row.try_get("version")?;
+            slot.json = if slot.version == 0 { None } else { row.try_get("state")? };
+        }
+    }
+    Ok(now)
 }
 
 /// A stream that has effects before its first event has no row to lock, and asking for an effect alone appends nothing that
 /// could conflict: two writers would decide on a state that the other changes. So its row is made first, at version 0; a
-/// writer that meets an uncommitted one waits here, and reads state and effects in the statements that follow.
-async fn lock_new(db: &mut PgConnection, streams: &BTreeSet<String>) -> Result<(), sqlx::Error> {
+/// writer that meets an uncommitted one waits here. Answers the streams that somebody else made in between, which are still
+/// to be locked and read.
+async fn lock_new(db: &mut PgConnection, streams: &BTreeSet<String>) -> Result<BTreeSet<String>, sqlx::Error> {
+    if streams.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let made: Vec<String> = sqlx::query_scalar(
+        "INSERT INTO streams (stream, version, state) SELECT stream, 0, 'null' FROM unnest($1::text[]) AS s (stream) ORDER BY stream
+         ON CONFLICT (stream) DO NOTHING RETURNING stream",
+    )
+    .bind(streams.iter().map(String::as_str).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    Ok(streams.iter().filter(|stream| !made.contains(stream)).cloned().collect())
+}
+
+async fn load_effects(
+    db: &mut PgConnection,
+    streams: Vec<String>,
+    effects: &mut HashMap<String, Vec<EffectRow>>,
+) -> Result<(), sqlx::Error> {
     if streams.is_empty() {
         return Ok(());
     }
-    sqlx::query("INSERT INTO streams (stream, version, state) SELECT stream, 0, 'null' FROM unnest($1::text[]) AS s (stream) ORDER BY stream ON CONFLICT (stream) DO NOTHING")
-        .bind(streams.iter().map(String::as_str).collect::<Vec<_>>())
-        .execute(db)
-        .await?;
-    Ok(())
-}
-
-async fn load_effects(db: &mut PgConnection, streams: Vec<String>) -> Result<HashMap<String, Vec<EffectRow>>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT stream, step, cause, correlation_id, key, request::text AS request, state, attempt, undo_cause IS NOT NULL AS undo
          FROM effects WHERE stream = ANY($1) ORDER BY stream, pos FOR UPDATE",
@@ -169,12 +201,11 @@ async fn load_effects(db: &mut PgConnection, streams: Vec<String>) -> Result<Has
     .bind(streams)
     .fetch_all(db)
     .await?;
-    let mut found: HashMap<String, Vec<EffectRow>> = HashMap::new();
     for row in rows {
         let effect = EffectRow::from_row(&row)?;
-        found.entry(effect.stream.clone()).or_default().push(effect);
+        effects.entry(effect.stream.clone()).or_default().push(effect);
     }
-    Ok(found)
+    Ok(())
 }
 
 async fn store_events<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result<(), sqlx::Error> {
@@ -215,10 +246,11 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
     let new = &unit.new_effects;
     if !new.is_empty() {
         sqlx::query(
-            "INSERT INTO effects (stream, step, cause, correlation_id, key, request, state)
-             SELECT stream, step, cause, correlation_id, key, request::json, 'pending'
-             FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[])
-                  WITH ORDINALITY AS e (stream, step, cause, correlation_id, key, request, ord)
+            "INSERT INTO effects (stream, step, cause, correlation_id, key, request, state, lease_until)
+             SELECT stream, step, cause, correlation_id, key, request::json, CASE WHEN claimed THEN 'calling' ELSE 'pending' END,
+                    CASE WHEN claimed THEN clock_timestamp() + $8 * interval '1 millisecond' END
+             FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::boolean[])
+                  WITH ORDINALITY AS e (stream, step, cause, correlation_id, key, request, claimed, ord)
              ORDER BY ord
              ON CONFLICT (stream, step) DO NOTHING",
         )
@@ -228,6 +260,8 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
         .bind(new.iter().map(|e| e.correlation.as_str()).collect::<Vec<_>>())
         .bind(new.iter().map(|e| e.key.uuid()).collect::<Vec<_>>())
         .bind(new.iter().map(|e| e.request.as_str()).collect::<Vec<_>>())
+        .bind(new.iter().map(|e| unit.claimed.iter().any(|claimed| claimed.is(e))).collect::<Vec<_>>())
+        .bind(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
         .execute(&mut *db)
         .await?;
     }

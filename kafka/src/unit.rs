@@ -15,6 +15,7 @@ use sqlx::PgConnection;
 use crate::codec::Codec;
 use crate::effects::{EffectRow, NewEffect};
 use crate::failure::Failure;
+use crate::hands::Claimed;
 use crate::message::{Cause, HeaderText, MessageId, header};
 use crate::retry::store::Post;
 use crate::topics::Partitions;
@@ -163,6 +164,20 @@ struct Journal {
     torn: bool,
 }
 
+impl EffectChange {
+    /// Stream and step.
+    fn place(&self) -> (&str, &str) {
+        match self {
+            Self::Drop { stream, step }
+            | Self::Undo { stream, step, .. }
+            | Self::Done { stream, step }
+            | Self::Again { stream, step, .. }
+            | Self::Postpone { stream, step, .. } => (stream, step),
+            Self::Dead { effect, .. } => (&effect.stream, &effect.step),
+        }
+    }
+}
+
 /// Decisions of one transaction.
 pub struct Unit<W: Work> {
     /// The service's own rows.
@@ -176,10 +191,13 @@ pub struct Unit<W: Work> {
     cause: Option<Cause>,
     next_index: u32,
     pub(crate) streams: HashMap<String, Slot>,
+    /// Those of every stream asked for, of one without any too.
     effects: HashMap<String, Vec<EffectRow>>,
     pub(crate) staged: Vec<Staged>,
     pub(crate) new_effects: Vec<NewEffect>,
     pub(crate) effect_changes: Vec<EffectChange>,
+    /// New effects that are this process's to call once the unit is committed.
+    pub(crate) claimed: Vec<Claimed>,
     pub(crate) deadlines: BTreeMap<String, Deadline>,
 }
 
@@ -212,6 +230,7 @@ impl<W: Work> Unit<W> {
             staged: Vec::new(),
             new_effects: Vec::new(),
             effect_changes: Vec::new(),
+            claimed: Vec::new(),
             deadlines: BTreeMap::new(),
         }
     }
@@ -429,6 +448,22 @@ impl<W: Work> Unit<W> {
         let earlier = self.new_effects.get(..self.journal.effects).unwrap_or(&self.new_effects);
         self.journal.torn |= earlier.iter().any(&which);
         self.new_effects.retain(|new| !which(new));
+    }
+
+    /// Whether nothing of its stream stands in front of a new effect: its stream's effects were loaded (so its row is locked
+    /// and nobody adds one meanwhile), none of them is open, and none is this very step.
+    pub(crate) fn may_claim(&self, new: &NewEffect) -> bool {
+        self.effects.get(&new.stream).is_some_and(|known| !known.iter().any(|effect| effect.state.is_open() || effect.step == new.step))
+    }
+
+    /// Whether some effect may be claimable once this is committed: one that was asked for and not claimed, or one that
+    /// waited behind what this unit has ended.
+    pub(crate) fn leaves_effects(&self) -> bool {
+        self.new_effects.len() > self.claimed.len()
+            || self.effect_changes.iter().any(|change| {
+                let (stream, step) = change.place();
+                self.effects(stream).iter().any(|effect| effect.step != step && effect.state.is_open())
+            })
     }
 
     /// Arms the saga's one deadline, replacing an earlier one; `None` disarms it.

@@ -1,66 +1,30 @@
 //! The effect worker: claims due effects, makes their calls, records their answers together.
 
-use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::consumer::Windows;
 use crate::effects::{EffectRow, Effects, LEASE, QUICK_TRIES, State};
 use crate::failure::{Class, Failure};
 use crate::group_commit::GroupCommit;
+use crate::hands::{CALLS, Claimed};
 use crate::message::Cause;
 use crate::retry::Tiers;
 use crate::store::{Retry, Units, retry_of};
 use crate::unit::{EffectChange, Needs, Unit, Work};
 
-/// Calls under way at most, and effects claimed at once at most.
-const CALLS: usize = 512;
-const CLAIM: i64 = 256;
+/// Effects claimed at once at most.
+const CLAIM: usize = 256;
+/// How often due times and leases that ran out are looked for.
+const LOOK: Duration = Duration::from_millis(500);
 /// Answers recorded in one transaction at most.
 const RECORD: usize = 256;
 
 /// How often one effect of a step is called whose breaker is open.
 const PROBE: Duration = Duration::from_secs(1);
-
-/// Steps that fail alike so often that the outside must be down: they are not called, but for a probe, and no try counts.
-#[derive(Debug, Default)]
-struct Breakers {
-    windows: Windows,
-    open: BTreeSet<&'static str>,
-}
-
-impl Breakers {
-    fn passed(&mut self, step: &'static str) {
-        self.windows.passed(step);
-        if self.open.remove(step) {
-            self.windows.clear(step);
-            tracing::info!(step, "breaker closes: a call was answered");
-            metrics::gauge!("effect_breaker_open", "step" => step).set(0.0);
-        }
-    }
-
-    /// Whether the step's breaker is open now.
-    fn failed(&mut self, step: &'static str, code: &'static str) -> bool {
-        if self.windows.failed(step, code) && self.open.insert(step) {
-            tracing::error!(step, code, "breaker opens: too many calls fail alike, one is made each second until one is answered");
-            metrics::counter!("effect_breaker_opened_total", "step" => step, "code" => code).increment(1);
-            metrics::gauge!("effect_breaker_open", "step" => step).set(1.0);
-        }
-        self.open.contains(step)
-    }
-}
-
-type Shared = Arc<Mutex<Breakers>>;
-
-fn lock(breakers: &Shared) -> std::sync::MutexGuard<'_, Breakers> {
-    // A panic elsewhere leaves counts that are whole.
-    breakers.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A finished round of tries.
 struct Round<A> {
@@ -73,58 +37,72 @@ pub async fn run<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, wake: Ar
     if E::STEPS.is_empty() {
         return;
     }
-    let permits = Arc::new(Semaphore::new(CALLS));
-    let breakers = Shared::default();
+    let mut born = units.hands.open();
     let recorder = {
-        let (units, effects, breakers) = (units.clone(), Arc::clone(&effects), Arc::clone(&breakers));
-        GroupCommit::spawn(RECORD, CALLS * 2, move |rounds: Vec<Round<E::Answer>>| {
-            record(units.clone(), Arc::clone(&effects), Arc::clone(&breakers), rounds)
-        })
+        let (units, effects) = (units.clone(), Arc::clone(&effects));
+        GroupCommit::spawn(RECORD, CALLS * 2, move |rounds: Vec<Round<E::Answer>>| record(units.clone(), Arc::clone(&effects), rounds))
     };
-    let mut probe_at = Instant::now();
-    while !*stop.borrow() {
-        let room = i64::try_from(permits.available_permits()).unwrap_or(CLAIM).min(CLAIM);
-        let open: Vec<&'static str> = lock(&breakers).open.iter().copied().collect();
-        let claimed = if room == 0 { Ok(Vec::new()) } else { claim(&units.pool, room, Steps::Except(&open)).await };
-        let claimed = claimed.unwrap_or_else(|error| {
-            tracing::warn!(error = %error, "claim effects");
-            Vec::new()
+    let begin = |claimed: Claimed| {
+        let (effects, recorder, hands, wake) = (Arc::clone(&effects), recorder.clone(), Arc::clone(&units.hands), Arc::clone(&wake));
+        tokio::spawn(async move {
+            let Claimed { effect, permit } = claimed;
+            let answer = tries(|| effects.call(&effect)).await;
+            if let Err(refused) = recorder.submit(Round { effect, answer }).await {
+                tracing::warn!(error = %refused, "an effect's answer is not recorded: it is called again when its lease runs out");
+            }
+            if hands.give_back(permit) {
+                wake.notify_one();
+            }
         });
-        let mut claimed = claimed;
-        if !open.is_empty() && room > 0 && probe_at <= Instant::now() {
-            probe_at = Instant::now() + PROBE;
-            for step in open {
-                match claim(&units.pool, 1, Steps::Only(step)).await {
-                    Ok(probe) => claimed.extend(probe),
-                    Err(error) => tracing::warn!(error = %error, "claim an effect to probe with"),
+    };
+    let (mut look, mut probe_at) = (Instant::now(), Instant::now());
+    while !*stop.borrow() {
+        if look <= Instant::now() {
+            // As long as everything that was asked for was had, there may be more.
+            let more = due(&units, &mut probe_at).await;
+            if more.is_empty() {
+                look = Instant::now() + LOOK;
+            }
+            more.into_iter().for_each(&begin);
+        }
+        tokio::select! {
+            Some(claimed) = born.recv() => {
+                begin(claimed);
+                while let Ok(claimed) = born.try_recv() {
+                    begin(claimed);
                 }
             }
+            () = wake.notified() => look = Instant::now(),
+            () = tokio::time::sleep_until(look) => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
-        let idle = claimed.is_empty();
-        for effect in claimed {
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-            let (effects, recorder, wake) = (Arc::clone(&effects), recorder.clone(), Arc::clone(&wake));
-            tokio::spawn(async move {
-                let answer = tries(|| effects.call(&effect)).await;
-                if let Err(refused) = recorder.submit(Round { effect, answer }).await {
-                    tracing::warn!(error = %refused, "an effect's answer is not recorded: it is called again when its lease runs out");
-                }
-                drop(permit);
-                // The next effect of the stream may have waited for this one.
-                wake.notify_one();
-            });
-        }
-        if idle {
-            // Due times and run-out leases are looked for twice a second; new effects poke.
-            tokio::select! {
-                () = wake.notified() => {}
-                () = tokio::time::sleep(Duration::from_millis(500)) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
+    }
+    units.hands.close();
+    while let Ok(claimed) = born.try_recv() {
+        begin(claimed);
+    }
+    // A call that outlives this belongs to the next worker once its lease runs out, under the same key.
+    let all = u32::try_from(CALLS).unwrap_or(u32::MAX);
+    drop(tokio::time::timeout(Duration::from_secs(5), units.hands.permits.acquire_many(all)).await);
+}
+
+/// Claims what is due: of steps whose breaker is open one at a time, now and then.
+async fn due(units: &Units, probe_at: &mut Instant) -> Vec<Claimed> {
+    let open: Vec<&'static str> = units.hands.breakers().open().collect();
+    let mut claimed = claim(units, CLAIM, Steps::Except(&open)).await.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "claim effects");
+        Vec::new()
+    });
+    if !open.is_empty() && *probe_at <= Instant::now() {
+        *probe_at = Instant::now() + PROBE;
+        for step in open {
+            match claim(units, 1, Steps::Only(step)).await {
+                Ok(probe) => claimed.extend(probe),
+                Err(error) => tracing::warn!(error = %error, "claim an effect to probe with"),
             }
         }
     }
-    // A call that outlives this belongs to the next worker once its lease runs out, under the same key.
-    drop(tokio::time::timeout(Duration::from_secs(5), permits.acquire_many(u32::try_from(CALLS).unwrap_or(u32::MAX))).await);
+    claimed
 }
 
 /// One call and its quick tries.
@@ -147,12 +125,22 @@ enum Steps<'a> {
     Only(&'static str),
 }
 
-/// Marks due effects `calling` and commits that before any call. Only the oldest open effect of a stream can be claimed.
-async fn claim(pool: &PgPool, most: i64, steps: Steps<'_>) -> Result<Vec<EffectRow>, sqlx::Error> {
+/// Marks due effects `calling`, at most `most` and as many as there are places, and commits that before any call. Only the
+/// oldest open effect of a stream can be claimed.
+async fn claim(units: &Units, most: usize, steps: Steps<'_>) -> Result<Vec<Claimed>, sqlx::Error> {
     let (except, only) = match steps {
         Steps::Except(open) => (open, None),
         Steps::Only(step) => (&[] as &[&str], Some(step)),
     };
+    let mut permits = Vec::new();
+    while permits.len() < most
+        && let Some(permit) = units.hands.place()
+    {
+        permits.push(permit);
+    }
+    if permits.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = sqlx::query(
         "WITH due AS (
              SELECT e.stream, e.step FROM effects e
@@ -165,18 +153,18 @@ async fn claim(pool: &PgPool, most: i64, steps: Steps<'_>) -> Result<Vec<EffectR
          FROM due WHERE e.stream = due.stream AND e.step = due.step
          RETURNING e.stream, e.step, e.cause, e.correlation_id, e.key, e.request::text AS request, e.state, e.attempt, e.undo_cause IS NOT NULL AS undo",
     )
-    .bind(most)
+    .bind(i64::try_from(permits.len()).unwrap_or(i64::MAX))
     .bind(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
     .bind(except)
     .bind(only)
-    .fetch_all(pool)
+    .fetch_all(&units.pool)
     .await?;
-    rows.iter().map(EffectRow::from_row).collect()
+    rows.iter().zip(permits).map(|(row, permit)| Ok(Claimed { effect: EffectRow::from_row(row)?, permit })).collect()
 }
 
 /// Records a batch of answers in one unit, again until the database takes it.
-async fn record<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, breakers: Shared, rounds: Vec<Round<E::Answer>>) -> Vec<()> {
-    let open = judge::<W, E>(&breakers, &rounds);
+async fn record<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, rounds: Vec<Round<E::Answer>>) -> Vec<()> {
+    let open = judge::<W, E>(&units, &rounds);
     let mut wait = Duration::from_millis(10);
     for _ in 0..10 {
         match record_once(&units, effects.as_ref(), &rounds, &open).await {
@@ -196,8 +184,8 @@ async fn record<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, breakers:
 }
 
 /// Counts how the rounds ended; answers for which of them no try counts.
-fn judge<W: Work, E: Effects<W>>(breakers: &Shared, rounds: &[Round<E::Answer>]) -> Vec<bool> {
-    let mut breakers = lock(breakers);
+fn judge<W: Work, E: Effects<W>>(units: &Units, rounds: &[Round<E::Answer>]) -> Vec<bool> {
+    let mut breakers = units.hands.breakers();
     rounds
         .iter()
         .map(|round| match (E::STEPS.iter().find(|step| **step == round.effect.step), &round.answer) {
@@ -229,7 +217,7 @@ async fn record_once<W: Work, E: Effects<W>>(
     }
     units.store(&mut tx, &mut unit).await?;
     tx.commit().await?;
-    units.committed(&unit);
+    units.committed(&mut unit);
     Ok(())
 }
 

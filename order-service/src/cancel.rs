@@ -92,7 +92,7 @@ async fn cancel_once(
     }
     let after = store::find_order(&mut tx, customer, id).await?;
     tx.commit().await?;
-    units.committed(&unit);
+    units.committed(&mut unit);
     match (order, after) {
         // It was confirmed between the look and the lock.
         (Order::Confirmed, _) => Ok(Answer::Confirmed),

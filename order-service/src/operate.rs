@@ -161,7 +161,7 @@ impl OrderSaga {
             self.take(&mut unit, id, input).map_err(defect)?;
             units.store(&mut tx, &mut unit).await?;
             tx.commit().await?;
-            units.committed(&unit);
+            units.committed(&mut unit);
             tracing::warn!(order.id = %id, records = ?acted.records, "a person moved a stuck saga");
         }
         Ok(acted)

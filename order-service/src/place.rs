@@ -288,7 +288,7 @@ impl Writer {
         if placed_any {
             self.units.store(&mut tx, &mut unit).await?;
             tx.commit().await.map_err(Fault::CommitLost)?;
-            self.units.committed(&unit);
+            self.units.committed(&mut unit);
         } else {
             tx.rollback().await?;
         }

@@ -7,7 +7,7 @@ use identity::Door;
 use kafka::ops::Sagas;
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
-use kafka::{Context, Failure, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, Micros, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
 use saga::{Definition, Invalid};
 use schemas::record::Topic;
 use schemas::{inventory, orders, payments, topics};
@@ -122,8 +122,8 @@ impl Service for Orders {
         }
     }
 
-    fn deadline(&self, unit: &mut Unit<Rows>, saga: &str, step: &str) -> Result<(), Failure> {
+    fn deadline(&self, unit: &mut Unit<Rows>, saga: &str, before: Micros) -> Result<(), Failure> {
         let id = order_of(saga).ok_or_else(|| Failure::permanent("saga_defect", format!("{saga} is not the saga of an order")))?;
-        self.saga().deadline(unit, id, step)
+        self.saga().deadline(unit, id, before)
     }
 }

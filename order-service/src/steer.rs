@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka::{Failure, Needs, Unit};
+use kafka::{Failure, Micros, Needs, Unit};
 use order_domain::{AUTHORIZE, CAPTURE, COMMIT, HOLD, Order, PricedLine};
 use saga::{Action, Decision, Definition, Event, Input, State, Status, StepState, Turn, awaited, message_name};
 use schemas::{inventory, payments};
@@ -71,13 +71,19 @@ impl OrderSaga {
         self.turn(unit, id, input, None)
     }
 
-    /// Decides what a deadline that ran out means. The runtime has disarmed it; one that is still wanted is armed again.
+    /// Decides what it means that a deadline ran out, if what is awaited now was due before `before`. The runtime has disarmed
+    /// it; what is still awaited is armed again.
     ///
     /// # Errors
     /// As [`OrderSaga::take`].
-    pub fn deadline(&self, unit: &mut Unit<Rows>, id: OrderId, step: &str) -> Result<(), Failure> {
-        self.take(unit, id, &Input::deadline(step))?;
+    pub fn deadline(&self, unit: &mut Unit<Rows>, id: OrderId, before: Micros) -> Result<(), Failure> {
         let stream = saga_stream(id);
+        let state: State = unit.state(&stream)?;
+        if let Some(armed) = state.armed()
+            && armed.at < before
+        {
+            self.take(unit, id, &Input::deadline(armed.step))?;
+        }
         let state: State = unit.state(&stream)?;
         unit.deadline(&stream, state.armed().map(|armed| (armed.step, armed.at)));
         Ok(())
@@ -98,8 +104,11 @@ impl OrderSaga {
                 Action::Decide(decision) => decide(unit, id, decision)?,
             }
         }
-        if before.armed() != turn.state.armed() {
-            unit.deadline(&stream, turn.state.armed().map(|armed| (armed.step, armed.at)));
+        match (before.armed(), turn.state.armed()) {
+            // One that is armed for earlier stays as it is: when it runs out, what is awaited by then is armed.
+            (Some(earlier), Some(armed)) if earlier.at <= armed.at => {}
+            (None, None) => {}
+            (_, armed) => unit.deadline(&stream, armed.map(|armed| (armed.step, armed.at))),
         }
         self.project(unit, id, &before, &turn);
         Ok(())
@@ -117,22 +126,31 @@ impl OrderSaga {
 
     fn project(&self, unit: &mut Unit<Rows>, id: OrderId, before: &State, turn: &Turn) {
         let after = &turn.state;
-        let status = match after.status() {
-            Status::Stuck => SagaStatus::Stuck,
-            Status::Ended(_) => SagaStatus::Ended,
-            Status::NotStarted | Status::Running | Status::InDoubt | Status::Compensating => SagaStatus::Running,
-        };
+        let Some(status) = listed(after.status()) else { return };
         let step =
             awaited(&self.definition, after).into_iter().chain(awaited(&self.definition, before)).next().map_or(HOLD, |next| next.step);
         if status == SagaStatus::Stuck && before.status() != Status::Stuck {
             tracing::error!(order.id = %id, step, cause = after.cause().unwrap_or_default(), "saga is stuck: a late answer moves it on, or a person (ops saga)");
         }
         let stuck_reason = turn.events.iter().rev().find_map(stuck_reason);
+        if listed(before.status()) == Some(status) && before.cause() == after.cause() && stuck_reason.is_none() {
+            return; // a step forward: the list shows where sagas turned, their streams where they are
+        }
         unit.work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned), stuck_reason });
         if status == SagaStatus::Ended {
             let at = unit.now();
             unit.work.order(id).ended_at = Some(at);
         }
+    }
+}
+
+/// A saga's status as it is listed; none before it starts.
+fn listed(status: Status) -> Option<SagaStatus> {
+    match status {
+        Status::NotStarted => None,
+        Status::Running | Status::InDoubt | Status::Compensating => Some(SagaStatus::Running),
+        Status::Stuck => Some(SagaStatus::Stuck),
+        Status::Ended(_) => Some(SagaStatus::Ended),
     }
 }
 

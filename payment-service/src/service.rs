@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use contract::{Code, Problem};
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
-use kafka::{Context, Failure, Needs, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, Micros, Needs, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
 use schemas::payments;
 use schemas::record::Topic;
 use sqlx::migrate::Migrator;
@@ -67,8 +67,8 @@ impl Service for Payments {
     // Deadlines belong to sagas, and orders run those.
     fn deadline_needs(&self, _: &str, _: &mut Needs<Books>) {}
 
-    fn deadline(&self, _: &mut Unit<Books>, saga: &str, step: &str) -> Result<(), Failure> {
-        Err(Failure::permanent("no_deadlines", format!("deadline of {saga} at {step}: payments arms none")))
+    fn deadline(&self, _: &mut Unit<Books>, saga: &str, _: Micros) -> Result<(), Failure> {
+        Err(Failure::permanent("no_deadlines", format!("deadline of {saga}: payments arms none")))
     }
 }
 

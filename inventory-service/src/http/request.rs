@@ -102,7 +102,7 @@ async fn attempt<A: Serialize>(
             units.store(&mut tx, &mut unit).await?;
             // A COMMIT whose answer is lost is tried again: if it did happen, the key says so and the answer is replayed.
             tx.commit().await?;
-            units.committed(&unit);
+            units.committed(&mut unit);
             Ok(Try::Ended(Ended::Done(body)))
         }
         Ok(Err(problem)) => {

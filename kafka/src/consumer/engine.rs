@@ -349,7 +349,7 @@ impl<W: Work> Engine<W> {
         match outcome {
             None => {}
             Some(Ok(Outcome::Written(written))) => {
-                let batch::Written { tx, unit, parked, windows } = *written;
+                let batch::Written { tx, mut unit, parked, windows } = *written;
                 self.remember(&parked);
                 let committed = tx.commit().await;
                 let lost = harm::point_async("C4.lost").await;
@@ -371,7 +371,7 @@ impl<W: Work> Engine<W> {
                 self.windows = windows;
                 self.advanced(&moves);
                 self.parked(&parked);
-                self.units.committed(&unit);
+                self.units.committed(&mut unit);
             }
             Some(Ok(Outcome::Fenced)) => self.fenced(),
             Some(Ok(Outcome::Hold(held))) => self.hold(held),

@@ -103,7 +103,7 @@ impl<W: Work> Engine<W> {
             Ok(Outcome::Early(clock)) => self.clock = Some((Instant::now(), clock)),
             Ok(Outcome::Fenced) => self.fenced(),
             Ok(Outcome::Written(drained)) => {
-                let drain::Drained { tx, unit, parked, handled, late } = *drained;
+                let drain::Drained { tx, mut unit, parked, handled, late } = *drained;
                 let committed = tx.commit().await;
                 let lost = harm::point_async("R4.committed").await;
                 let committed = if lost { Err(sqlx::Error::Protocol("the answer is lost on purpose".to_owned())) } else { committed };
@@ -130,7 +130,7 @@ impl<W: Work> Engine<W> {
                 if look || handled > 0 {
                     self.look_at = Instant::now();
                 }
-                self.units.committed(&unit);
+                self.units.committed(&mut unit);
             }
             Err(error) => {
                 let level = if retry_of(&error) == Retry::Same { "again" } else { "refused" };

@@ -113,7 +113,7 @@ impl Running {
         }
         self.units.store(&mut tx, &mut unit).await.unwrap();
         tx.commit().await.unwrap();
-        self.units.committed(&unit);
+        self.units.committed(&mut unit);
     }
 
     fn pool(&self) -> &PgPool {

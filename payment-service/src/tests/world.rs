@@ -135,7 +135,7 @@ impl World {
         }
         self.units.store(&mut tx, &mut unit).await?;
         tx.commit().await?;
-        self.units.committed(&unit);
+        self.units.committed(&mut unit);
         Ok(())
     }
 
