@@ -104,9 +104,15 @@ impl OrderSaga {
             step: step.name.to_owned(),
             state: state.progress(step.name).map(|progress| progress.state.as_str().to_owned()),
         };
+        // The row says where the saga last turned; the state where it is.
+        let mut saga = shown(row);
+        if let Some(next) = awaited(definition, &state).first() {
+            saga.step = next.step.to_owned();
+            saga.deadline_at = next.deadline_at.map(instant);
+        }
         let (name, shape_version) = state.shape().map_or(("", 0), |shape| shape);
         Ok(SagaDetail {
-            saga: shown(row),
+            saga,
             definition: name.to_owned(),
             shape_version,
             decision: state.decision(definition).map(|decision| match decision {

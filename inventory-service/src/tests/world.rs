@@ -172,10 +172,8 @@ pub(super) fn create(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
 
 /// A create that died after its last attempt.
 pub(super) fn died(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
-    match create(order_id, lines) {
-        Message::Create(message) => Message::Died(message),
-        other => other,
-    }
+    let message = create(order_id, lines);
+    if let Message::Create(message) = message { Message::Died(message) } else { message }
 }
 
 pub(super) fn commit(order_id: Uuid) -> Message {

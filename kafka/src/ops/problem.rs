@@ -34,14 +34,18 @@ impl From<Refused> for Refusal {
 
 impl Refusal {
     fn problem(status: u16, code: &'static str, title: &str) -> Self {
-        Self::Problem(Box::new(Problem {
+        Self::Problem(Box::new(Self::document(status, code, title)))
+    }
+
+    fn document(status: u16, code: &'static str, title: &str) -> Problem {
+        Problem {
             kind: format!("urn:problem:{code}"),
             title: title.to_owned(),
             status,
             code: code.to_owned(),
             detail: None,
             errors: Vec::new(),
-        }))
+        }
     }
 
     fn about(self, detail: impl Into<String>) -> Self {
@@ -89,10 +93,10 @@ impl Refusal {
     /// The new body of a letter does not fit its schema.
     #[must_use]
     pub fn unfit(errors: Vec<Fault>) -> Self {
-        match Self::problem(422, "edit_invalid", "the body does not fit the schema it would be written with") {
-            Self::Problem(problem) => Self::Problem(Box::new(Problem { errors, ..*problem })),
-            other @ (Self::Database(_) | Self::Defect(_)) => other,
-        }
+        Self::Problem(Box::new(Problem {
+            errors,
+            ..Self::document(422, "edit_invalid", "the body does not fit the schema it would be written with")
+        }))
     }
 
     /// It is not known with which schema a letter would be written.

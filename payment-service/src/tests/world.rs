@@ -254,7 +254,7 @@ impl Message {
                 match message.as_ref() {
                     Self::Placed(message) => order_placed::give_up(unit, &meta, message, &failure),
                     Self::Capture(message) => capture_payment::give_up(unit, &meta, message, &failure),
-                    other => panic!("{other:?} is never given up"),
+                    Self::Void(_) | Self::Refund(_) | Self::Died(_) => panic!("{self:?} is never given up"),
                 }
             }
         }
