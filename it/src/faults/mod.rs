@@ -5,7 +5,8 @@
 //! and returns an [`Outcome`]. It proves that the harm was done: [`Outcome::reached`] with a count of zero fails the run.
 //!
 //! To add one: a file with `pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome>` and a line in
-//! [`ALL`]. CI runs every fault at its small size (`it/tests/faults`), `./test --long` at its full size.
+//! [`ALL`]. CI runs those that are named in `it/tests/faults` at their small size, `./test --long` all of
+//! them at full size.
 
 mod baskets;
 mod client;
