@@ -185,7 +185,7 @@ impl World {
             ]),
             (Some("CapturePayment"), payment) => worlds.push(to(&rest, payment, self.money, &[])),
             (Some("VoidPayment"), Payment::Voided | Payment::Refunded) if self.resumes == 0 => {
-                worlds.push(to(&rest, self.payment, self.money, &[]))
+                worlds.push(to(&rest, self.payment, self.money, &[]));
             }
             (Some("VoidPayment"), Payment::Captured) => worlds.push(to(&rest, Payment::Refunded, Money::Free, &[Input::undone(AUTHORIZE)])),
             (Some("VoidPayment"), Payment::Declined) => worlds.push(to(&rest, Payment::Declined, Money::Free, &[Input::undone(AUTHORIZE)])),
