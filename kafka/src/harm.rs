@@ -34,6 +34,7 @@ pub const POINTS: &[&str] = &[
 pub const RETRY_POINTS: &[&str] = &["R0.decided", "R1.parked", "R2.committed", "R3.drained", "R4.committed", "R5.promoted", "R6.dead"];
 
 /// How deciding a message is made to fail.
+#[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds deal no blows"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blow {
     /// For now.
