@@ -181,6 +181,8 @@ async fn an_open_transaction_holds_back_what_is_behind_it_until_it_ends() {
         let missing = world.append(&mut open, 1, 1, 2).await;
         let visible = world.append(&mut second, 2, 1, 2).await;
         running.wake.notify_one();
+        // A read that began before the append may still be noted; from the one that saw it on, nothing is.
+        until("the relay sees what it may not publish", || !running.status.oldest_unsent_age().is_zero()).await;
         let before = running.status.published_before_micros();
         tokio::time::sleep(Duration::from_millis(300)).await;
         let cursor = running.status.cursor().unwrap();
