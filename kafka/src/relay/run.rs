@@ -32,6 +32,11 @@ const ERROR_PAUSE: Duration = Duration::from_secs(1);
 const BUSY_WAIT: Duration = Duration::from_millis(2);
 /// Longest wait for a poke otherwise. Source: PROTOCOLS 1.5.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// A transaction of this many rows or more is a sign of load: the next one begins [`PACE`] after it began.
+const LOADED_ROWS: usize = 16;
+/// Between the beginnings of two transactions under load. Each one costs the broker, both databases and every reader the
+/// same however many rows it has. Measured: docs/decisions/0014-pace-under-load.md.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Runs the relay until `stop`; see [`super::spawn`].
 pub(crate) fn relay(
@@ -258,6 +263,7 @@ impl Relay<'_> {
         let mut limit = plan::READ_ROWS;
         let mut wait = BUSY_WAIT;
         loop {
+            let began = Instant::now();
             if self.stopped() {
                 return Halt::Stopped;
             }
@@ -325,7 +331,11 @@ impl Relay<'_> {
                 self.warn_stalled(connection, gap);
             }
             pair.idle();
-            self.wait(keeper, wait);
+            if plan.emit >= LOADED_ROWS {
+                self.pause(PACE.saturating_sub(began.elapsed()));
+            } else {
+                self.wait(keeper, wait);
+            }
         }
     }
 
