@@ -5,6 +5,7 @@
 
 mod handlers;
 mod http;
+mod replay;
 mod routes;
 mod service;
 mod store;

@@ -20,6 +20,7 @@ pub fn routes() -> Routes<Rows> {
         .on::<inventory::ReleaseInventoryHold>(AfterLast::Hold, release_inventory_hold::ask, release_inventory_hold::handle)
         .compensates(&[CREATE])
         .on::<orders::OrderPlaced>(AfterLast::Release, order_placed::ask, order_placed::handle)
+        .projects()
         .ignore::<orders::OrderConfirmed>("the saga commits the hold by a command")
         .ignore::<orders::OrderCancelled>("the saga releases the hold by a command")
 }

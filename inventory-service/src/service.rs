@@ -2,14 +2,15 @@ use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use kafka::registry::Gate;
-use kafka::{Context, Failure, Micros, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, History, Micros, Needs, NoEffects, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
 use schemas::inventory;
 use schemas::record::Topic;
 use sqlx::migrate::Migrator;
 
 use crate::http::{self, Http};
+use crate::replay;
 use crate::routes::routes;
-use crate::store::Rows;
+use crate::store::{CONSERVED, Rows};
 use crate::sweep;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -39,6 +40,10 @@ impl Service for Inventory {
     const GATE: Gate = |subject, ours, versions| Ok(schemas::compat::check(subject, ours, versions)?);
     const MIGRATOR: &'static Migrator = &MIGRATIONS;
 
+    // Products first: what is available of them is what holds leave.
+    const STREAMS: &'static [&'static str] = &["sku-", "hold-"];
+    const CONSERVED: &'static [(&'static str, &'static str)] = CONSERVED;
+
     fn routes(&self) -> Routes<Rows> {
         routes()
     }
@@ -54,6 +59,10 @@ impl Service for Inventory {
 
     fn configure(http: &Http, config: &mut ServiceConfig) {
         http::configure(http, config);
+    }
+
+    fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Result<(), Failure> {
+        replay::replay(history, replay)
     }
 
     fn streams_of(story: &str) -> Vec<String> {

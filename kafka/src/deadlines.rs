@@ -25,6 +25,8 @@ pub(crate) struct Firing<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) relay: Arc<relay::Status>,
     pub(crate) grace: Duration,
+    /// The database was rebuilt just now: as after any outage, what ran out meanwhile waits.
+    pub(crate) was_lost: bool,
 }
 
 /// Runs until `stop`.
@@ -32,7 +34,7 @@ pub(crate) async fn run<S: Service>(firing: Firing<S>, mut stop: watch::Receiver
     let mut seen: Option<i64> = None;
     // Sagas whose deadline cannot be decided: a defect, named once; they must not keep the others from firing.
     let mut refused: HashSet<String> = HashSet::new();
-    let mut not_before = Instant::now();
+    let mut not_before = Instant::now() + if firing.was_lost { firing.grace } else { Duration::ZERO };
     while !*stop.borrow() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(200)) => {}

@@ -31,6 +31,18 @@ impl AfterLast {
     }
 }
 
+/// What a rebuild does with a message that this service handled before its database was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// It is passed over: what it decided is among the events.
+    Decided,
+    /// It is handled again like every other one: its handler only projects, and the projection starts empty.
+    Projects,
+    /// It is decided again: it asks for calls to the outside, which are no events. What was answered is known by state and
+    /// fence; what was not is asked for again under the same key.
+    Calls,
+}
+
 /// What a handler knows of its message besides the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
@@ -70,6 +82,8 @@ pub struct Route<W: Work> {
     pub performs: Option<&'static str>,
     /// Transient failures have no last attempt: the last tier repeats.
     pub endless: bool,
+    /// What a rebuild does with a message that was handled before.
+    pub again: Again,
     pub(crate) give_up: Option<GiveUp<W>>,
     pub(crate) decode: Decode,
     pub(crate) ask: Ask<W>,
@@ -126,6 +140,7 @@ impl<W: Work> Routes<W> {
             compensates: &[],
             performs: None,
             endless: false,
+            again: Again::Decided,
             give_up: None,
             decode: Box::new(|codec, id, datum| Ok(Box::new(codec.decode::<T>(id, datum)?) as Body)),
             ask: Box::new(move |body, needs| {
@@ -161,6 +176,18 @@ impl<W: Work> Routes<W> {
     #[must_use]
     pub fn endless(self) -> Self {
         self.change(|route| route.endless = true)
+    }
+
+    /// Marks the route added last as writing nothing but a projection: a rebuild applies every message of it.
+    #[must_use]
+    pub fn projects(self) -> Self {
+        self.change(|route| route.again = Again::Projects)
+    }
+
+    /// Marks the route added last as asking for calls to the outside: a rebuild decides every message of it again.
+    #[must_use]
+    pub fn calls(self) -> Self {
+        self.change(|route| route.again = Again::Calls)
     }
 
     /// What the route added last writes in the transaction that makes its message a dead letter: its saga is told, its fence

@@ -2,25 +2,27 @@
 
 use std::future::Future;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
 use sqlx::Row;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::bridge::Bridge;
 use crate::codec::Codec;
 use crate::config::Config;
 use crate::harm::{self, Sabotage};
+use crate::rebuild::room::Identity;
 use crate::registry::{self, Registry};
 use crate::service::{Service, anyhow_lite};
 use crate::store::Units;
 use crate::topics::Partitions;
-use crate::{consumer, deadlines, ops, relay, retry, setup, topics, worker};
+use crate::{consumer, deadlines, ops, rebuild, relay, retry, setup, topics, worker};
 
 /// How long dependencies are waited for at start.
 const START: Duration = Duration::from_secs(60);
@@ -43,7 +45,7 @@ pub struct Context {
 }
 
 /// The body of a service's `main`: reads `defaults` and the environment, then runs the command given as first argument
-/// (`serve`, the default, or `setup`).
+/// (`serve`, the default, or `setup`). `setup --rebuild` gives the database's content up: it is rebuilt from the topics.
 ///
 /// # Errors
 /// Whatever stops the service, with its chain.
@@ -56,7 +58,11 @@ pub fn main<S: Service>(service: S, defaults: &str) -> anyhow_lite::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let done = match command.as_deref() {
         None | Some("serve") => runtime.block_on(serve(Arc::new(service), config)),
-        Some("setup") => runtime.block_on(set_up::<S>(config)),
+        Some("setup") => match std::env::args().nth(2).as_deref() {
+            None => runtime.block_on(set_up::<S>(config, false)),
+            Some("--rebuild") => runtime.block_on(set_up::<S>(config, true)),
+            Some(other) => Err(format!("unknown option {other} of setup; known is --rebuild").into()),
+        },
         Some(other) => Err(format!("unknown command {other}; known are serve and setup").into()),
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -91,7 +97,7 @@ where
     }
 }
 
-async fn set_up<S: Service>(config: Config) -> anyhow_lite::Result<()> {
+async fn set_up<S: Service>(config: Config, give_up: bool) -> anyhow_lite::Result<()> {
     let options = setup::Options {
         owner: PgConnectOptions::from_str(config.secret("owner_database_url")?.expose())?,
         role: S::NAME.to_owned(),
@@ -99,8 +105,13 @@ async fn set_up<S: Service>(config: Config) -> anyhow_lite::Result<()> {
         bootstrap: config.text("kafka_bootstrap")?.to_owned(),
         partitions: config.number("partitions")?,
         tiers: tiers(&config)?,
+        give_up,
     };
-    let transient = |error: &setup::Error| matches!(error, setup::Error::Database(_) | setup::Error::Topics(_) | setup::Error::Relay(_));
+    let transient = |error: &setup::Error| match error {
+        setup::Error::Database(_) | setup::Error::Topics(_) => true,
+        setup::Error::Relay(error) => !error.is_final(),
+        setup::Error::Migrate(_) | setup::Error::Role(_) => false,
+    };
     wait_for("the database and Kafka", || setup::run::<S>(&options), transient).await?;
     tracing::info!(service = S::NAME, "set up");
     Ok(())
@@ -200,13 +211,14 @@ async fn serve<S: Service>(service: Arc<S>, config: Config) -> anyhow_lite::Resu
     let relay_status = Arc::new(relay::Status::default());
     let checks = ops::Checks { relay: Some(Arc::clone(&relay_status)), ..ops::Checks::default() };
     let desk = ops::Slot::default();
-    let ops_server = ops::serve(config.text("ops_addr")?, checks.clone(), metrics, Arc::clone(&desk))?;
+    let recovery = rebuild::Status::default();
+    let ops_server = ops::serve(config.text("ops_addr")?, checks.clone(), metrics, Arc::clone(&desk), (S::NAME, recovery.clone()))?;
     let ops_handle = ops_server.handle();
     tokio::spawn(ops_server);
     let (stopper, stop) = watch::channel(false);
     let instance = config.optional("instance_id").map_or_else(|| format!("{}-1", S::NAME), str::to_owned);
     let outcome = tokio::select! {
-        outcome = run(Arc::clone(&service), config, instance, &checks, (relay_status, desk), (stopper, stop)) => outcome,
+        outcome = run(Arc::clone(&service), config, instance, &checks, (relay_status, desk, recovery), (stopper, stop)) => outcome,
         () = starting_is_stopped(&checks) => Ok(()),
     };
     ops_handle.stop(false).await;
@@ -238,16 +250,24 @@ async fn run<S: Service>(
     config: Config,
     instance: String,
     checks: &ops::Checks,
-    (relay_status, desk): (Arc<relay::Status>, ops::Slot),
+    (relay_status, desk, recovery): (Arc<relay::Status>, ops::Slot, rebuild::Status),
     (stopper, stop): (watch::Sender<bool>, watch::Receiver<bool>),
 ) -> anyhow_lite::Result<()> {
     let connect = connect_options(config.secret("database_url")?.expose(), &instance)?;
     let bootstrap = config.text("kafka_bootstrap")?.to_owned();
+    let guard = Arc::new(Guard::default());
     let pool = PgPoolOptions::new()
         .max_connections(config.number("database_connections")?)
         .min_connections(4)
         .acquire_timeout(Duration::from_secs(3))
         .test_before_acquire(false)
+        .after_connect({
+            let guard = Arc::clone(&guard);
+            move |connection, _| {
+                let guard = Arc::clone(&guard);
+                Box::pin(async move { guard.check(connection).await })
+            }
+        })
         .connect_lazy_with(connect.clone());
     wait_for("the database", || async { sqlx::query("SELECT incarnation FROM db_identity").fetch_one(&pool).await.map(drop) }, |_| true)
         .await?;
@@ -262,19 +282,39 @@ async fn run<S: Service>(
     let kafka_away = |error: &anyhow_lite::Error| error.downcast_ref::<topics::Error>().is_some() || database_away(error);
     let partitions = Arc::new(wait_for("Kafka", || identify(&pool, &bootstrap), kafka_away).await?);
     let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
-    wait_for("the relay's position", || relay::check(&relay_config), |error: &relay::Error| !error.is_final()).await?;
-
     let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()))
         .with_retry(retry::Settings { group: S::NAME.to_owned(), tiers: tiers(&config)? });
     let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), stop: stop.clone() };
     let effects = Arc::new(service.effects(&context).await?);
+    let consumer_config = consumer::Config::new(S::NAME, instance, bootstrap, S::TOPICS);
+    let (mut engine, mut was_lost) = (None, false);
+    if !Identity::read(&units.pool).await?.live {
+        let job = rebuild::Job {
+            service: Arc::clone(&service),
+            units: units.clone(),
+            relay: relay_config.clone(),
+            url: config.secret("database_url")?.expose().to_owned(),
+            consumer: consumer_config.clone(),
+            health: Arc::clone(&checks.consumer),
+            status: recovery,
+            stop: stop.clone(),
+        };
+        engine = rebuild::room::wait(&job, config.text("http_addr")?).await?;
+        was_lost = true;
+    }
+    // No connection that is made from here on may lead to another database.
+    guard.expect(Identity::read(&units.pool).await?.incarnation);
+    wait_for("the relay's position", || relay::check(&relay_config), |error: &relay::Error| !error.is_final()).await?;
+
     let relay_thread =
         relay::spawn(relay_config, tokio::runtime::Handle::current(), Arc::clone(&units.relay), Arc::clone(&relay_status), stop.clone());
-    let consumer_config = consumer::Config { group: S::NAME.to_owned(), instance, bootstrap, options: Vec::new(), topics: S::TOPICS };
-    let mut engine = consumer::spawn(consumer_config, units.clone(), service.routes(), Arc::clone(&checks.consumer), stop.clone())?;
+    let mut engine = match engine {
+        Some(engine) => engine,
+        None => consumer::spawn(consumer_config, units.clone(), service.routes(), Arc::clone(&checks.consumer), stop.clone())?,
+    };
     let worker = tokio::spawn(worker::run(units.clone(), effects, Arc::clone(&units.worker), stop.clone()));
     let grace = config.millis("deadline_grace_ms")?;
-    let firing = deadlines::Firing { units, service: Arc::clone(&service), relay: relay_status, grace };
+    let firing = deadlines::Firing { units, service: Arc::clone(&service), relay: relay_status, grace, was_lost };
     let deadlines = tokio::spawn(deadlines::run(firing, stop));
     let http = Arc::clone(&service).http(&context).await?;
     let server = http_server::<S>(&config, http)?;
@@ -289,6 +329,7 @@ async fn run<S: Service>(
         ended = &mut server => Some(format!("the HTTP server ended: {ended:?}")),
         _ = &mut engine => Some("the consumer ended".to_owned()),
         () = relay_died(&relay_thread) => Some("the relay ended".to_owned()),
+        () = guard.another() => Some("the database is another one now".to_owned()),
     };
     tracing::info!(reason = broken.as_deref().unwrap_or("signal"), "stopping");
     checks.stopping.store(true, Ordering::Relaxed);
@@ -302,6 +343,45 @@ async fn run<S: Service>(
         Err(_elapsed) => tracing::warn!("not everything stopped in time; what is open is rolled back and taken up by the next start"),
     }
     broken.map_or(Ok(()), |reason| Err(reason.into()))
+}
+
+/// Keeps a process from going on with a database that is not the one it started with.
+#[derive(Debug)]
+struct Guard {
+    expected: OnceLock<Uuid>,
+    another: watch::Sender<bool>,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { expected: OnceLock::new(), another: watch::Sender::new(false) }
+    }
+}
+
+impl Guard {
+    fn expect(&self, incarnation: Uuid) {
+        if self.expected.set(incarnation).is_err() {
+            tracing::debug!("the process serves from one database already");
+        }
+    }
+
+    /// Refuses a connection to a database of another incarnation.
+    async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let Some(expected) = self.expected.get() else { return Ok(()) };
+        let found: Uuid = sqlx::query_scalar("SELECT incarnation FROM db_identity").fetch_one(connection).await?;
+        if found == *expected {
+            return Ok(());
+        }
+        self.another.send_replace(true);
+        Err(sqlx::Error::Configuration(
+            format!("incarnation_mismatch: this process serves from {expected}, the database is {found}").into(),
+        ))
+    }
+
+    async fn another(&self) {
+        // the sender is ours
+        drop(self.another.subscribe().wait_for(|another| *another).await);
+    }
 }
 
 /// From here on operators are answered.

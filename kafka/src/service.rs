@@ -9,6 +9,7 @@ use crate::effects::Effects;
 use crate::failure::Failure;
 use crate::ops::Sagas;
 use crate::registry::Gate;
+use crate::replay::{History, Replay};
 use crate::route::Routes;
 use crate::run::Context;
 use crate::unit::{Micros, Needs, Unit, Work};
@@ -63,6 +64,32 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// The sagas it runs, as operators see them; none unless it runs some.
     fn sagas(&self) -> Option<Arc<dyn Sagas>> {
         None
+    }
+
+    /// The beginnings of the names of its streams, in the order in which a rebuild folds them: rows of a later kind may need
+    /// those of an earlier one.
+    const STREAMS: &'static [&'static str];
+
+    /// What must hold in its own tables whatever happened: a name, and a statement that counts what breaks it.
+    const CONSERVED: &'static [(&'static str, &'static str)];
+
+    /// Folds one stream from all its events and projects its rows, as the handlers that wrote them did: a rebuilt database
+    /// holds what the lost one held.
+    ///
+    /// # Errors
+    /// Permanent: the history is none that this service has written.
+    fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Self::Work>) -> Result<(), Failure>;
+
+    /// Names what [`Service::send_awaited`] needs loaded.
+    fn awaited_needs(&self, _stream: &str, _needs: &mut Needs<Self::Work>) {}
+
+    /// Sends the commands whose answers the saga in `stream` awaits, with the ids they always had. The runtime has set the
+    /// cause, and keeps those back that are on their topics.
+    ///
+    /// # Errors
+    /// Permanent: a defect.
+    fn send_awaited(&self, _unit: &mut Unit<Self::Work>, _stream: &str) -> Result<(), Failure> {
+        Ok(())
     }
 
     /// The streams in which this service records what it does in the story `correlation`.

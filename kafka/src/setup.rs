@@ -14,7 +14,7 @@ use crate::topics;
 static CORE: Migrator = sqlx::migrate!("./migrations");
 
 /// Tables whose rows are facts: the service may add and read, never change.
-const FACTS: &[&str] = &["events", "schemas", "inbox", "decisions"];
+const FACTS: &[&str] = &["events", "schemas", "inbox", "decisions", "incarnations"];
 /// Tables it may also change or delete from.
 const STATE: &[&str] = &["streams", "progress", "chain", "effects", "deadlines", "blocked_key", "parked"];
 /// Tables it may only read.
@@ -55,9 +55,12 @@ pub struct Options {
     pub partitions: i32,
     /// How often and when the service's failed messages are tried again.
     pub tiers: retry::Tiers,
+    /// Gives the database's content up: it is to be rebuilt from the topics.
+    pub give_up: bool,
 }
 
-/// Migrates, grants, makes the service's own topics and the first position record.
+/// Migrates, grants, makes the service's own topics and the first position record. A database without content whose topics
+/// have some was lost: it is marked for a rebuild, which an operator starts.
 ///
 /// # Errors
 /// [`Error`]; what was done before stays and is found done by the next run.
@@ -89,8 +92,37 @@ pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
         client_options: Vec::new(),
         connect: options.owner.clone(),
     };
-    relay::write_first_position(&config, &names).await?;
+    if options.give_up {
+        mark_for_rebuild(&mut db).await?;
+        tracing::warn!(service = S::NAME, "the database's content is given up; next: ops rebuild {} --execute", S::NAME);
+    } else {
+        match relay::write_first_position(&config, &names).await {
+            Err(relay::Error::IncarnationMismatch { .. }) if is_empty(&mut db).await? => {
+                mark_for_rebuild(&mut db).await?;
+                tracing::warn!(
+                    service = S::NAME,
+                    "the database is empty and its topics are not: it was lost; next: ops rebuild {} --execute",
+                    S::NAME
+                );
+            }
+            other => {
+                other?;
+            }
+        }
+    }
     db.close().await?;
+    Ok(())
+}
+
+/// Whether nothing has ever happened in this database.
+async fn is_empty(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM events) AND NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM progress)")
+        .fetch_one(db)
+        .await
+}
+
+async fn mark_for_rebuild(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE db_identity SET mode = 'rebuild'").execute(db).await?;
     Ok(())
 }
 
@@ -100,7 +132,12 @@ async fn migrate(db: &mut PgConnection, service: &Migrator) -> Result<(), Error>
     core.dangerous_set_table_name("_kafka_migrations");
     core.run(&mut *db).await?;
     service.run(&mut *db).await?;
-    sqlx::query("INSERT INTO db_identity (incarnation) VALUES (gen_random_uuid()) ON CONFLICT (only_row) DO NOTHING").execute(db).await?;
+    sqlx::query("INSERT INTO db_identity (incarnation) VALUES (gen_random_uuid()) ON CONFLICT (only_row) DO NOTHING")
+        .execute(&mut *db)
+        .await?;
+    sqlx::query("INSERT INTO incarnations (incarnation, because) SELECT incarnation, 'set up' FROM db_identity ON CONFLICT (incarnation) DO NOTHING")
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -126,7 +163,10 @@ async fn grant(db: &mut PgConnection, options: &Options) -> Result<(), Error> {
         format!("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {role}", STATE.join(", ")),
         format!("GRANT UPDATE (cluster_id) ON db_identity TO {role}"),
         "REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC".to_owned(),
-        format!("GRANT EXECUTE ON FUNCTION outbox_append, outbox_maintain TO {role}"),
+        format!(
+            "GRANT EXECUTE ON FUNCTION outbox_append, outbox_maintain, rebuild_begin, rebuild_index, rebuild_finish, content_hash TO {role}"
+        ),
+        format!("GRANT EXECUTE ON FUNCTION content_hash TO {reader}"),
     ];
     statements.extend(own.iter().map(|table| format!("GRANT SELECT, INSERT, UPDATE, DELETE ON \"{table}\" TO {role}")));
     for statement in statements {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use operation::{Filter, Key};
 
 use crate::output::Format;
-use crate::{dlq, retry, saga};
+use crate::{dlq, rebuild, retry, saga};
 
 /// Operates the services: dead letters, messages that wait to be tried again, stuck sagas.
 ///
@@ -53,6 +53,8 @@ pub enum Command {
     /// Sagas: look at them, move stuck ones on.
     #[command(subcommand)]
     Saga(saga::Command),
+    /// Rebuilds a service's lost database from the topics; without --execute it prints what it would read.
+    Rebuild(rebuild::Args),
 }
 
 /// Which letters.

@@ -13,7 +13,7 @@
 //! | 5 | unreachable: nothing was done, or a run stopped that the same command takes up again |
 //! | 130 | interrupted: the letters in hand were finished, the same command goes on |
 //!
-//! One file per command group: [`dlq`], [`retry`], [`saga`]. A new group is a file with its arguments and its `run`, and one
+//! One file per command group: [`dlq`], [`retry`], [`saga`], [`rebuild`]. A new group is a file with its arguments and its `run`, and one
 //! line in [`cli::Command`].
 
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod client;
 pub mod dlq;
 pub mod exit;
 pub mod output;
+pub mod rebuild;
 pub mod retry;
 pub mod saga;
 
@@ -54,6 +55,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Out
             Command::Dlq(command) => dlq::run(command, &services, output).await,
             Command::Retry(command) => retry::run(command, &services, output).await,
             Command::Saga(command) => saga::run(command, &services, output).await,
+            Command::Rebuild(arguments) => rebuild::run(arguments, &services, output).await,
         },
         Err(error) => Err(error),
     };

@@ -55,6 +55,22 @@ impl Output {
         drop(writeln!(self.err, "{}", line.trim_end()));
     }
 
+    /// What a long run does now: drawn over itself for a person who watches, a line each for everybody else.
+    pub fn progress(&mut self, line: &str) {
+        if self.watched {
+            drop(write!(self.err, "\r\x1b[K{line}").and_then(|()| self.err.flush()));
+        } else {
+            self.note(line);
+        }
+    }
+
+    /// The run has ended: what comes next begins on a line of its own.
+    pub fn progress_ends(&mut self) {
+        if self.watched {
+            drop(writeln!(self.err));
+        }
+    }
+
     /// Text as it is.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use identity::Door;
 use kafka::ops::Sagas;
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
-use kafka::{Context, Failure, Micros, Needs, NoEffects, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, History, Micros, Needs, NoEffects, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
 use saga::{Definition, Invalid};
 use schemas::record::Topic;
 use schemas::{inventory, orders, payments, topics};
@@ -17,8 +17,8 @@ use crate::http::{self, Face};
 use crate::open_orders::OpenOrders;
 use crate::place::Writer;
 use crate::routes;
-use crate::steer::{OrderSaga, order_of};
-use crate::store::Rows;
+use crate::steer::{OrderSaga, order_of, replay_order};
+use crate::store::{self, Rows};
 use crate::sweep;
 
 /// Names the key that seals payment tokens, until keys are rotated.
@@ -74,6 +74,9 @@ impl Service for Orders {
     const TOPICS: &'static [Topic] = topics::TOPICS;
     const GATE: Gate = gate;
     const MIGRATOR: &'static sqlx::migrate::Migrator = &MIGRATOR;
+    // Orders first: the end of a saga is shown in its order's row.
+    const STREAMS: &'static [&'static str] = &["order-", "saga-"];
+    const CONSERVED: &'static [(&'static str, &'static str)] = store::CONSERVED;
 
     fn routes(&self) -> Routes<Rows> {
         routes::routes(self.saga())
@@ -110,6 +113,21 @@ impl Service for Orders {
 
     fn sagas(&self) -> Option<Arc<dyn Sagas>> {
         Some(Arc::new(self.saga().clone()))
+    }
+
+    fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Result<(), Failure> {
+        if order_of(history.stream()).is_some() { self.saga().replay(history, replay) } else { replay_order(history, replay) }
+    }
+
+    fn awaited_needs(&self, stream: &str, needs: &mut Needs<Rows>) {
+        if let Some(id) = order_of(stream) {
+            OrderSaga::awaited_needs(id, needs);
+        }
+    }
+
+    fn send_awaited(&self, unit: &mut Unit<Rows>, stream: &str) -> Result<(), Failure> {
+        let id = order_of(stream).ok_or_else(|| Failure::permanent("saga_defect", format!("{stream} is not the saga of an order")))?;
+        self.saga().send_awaited(unit, id)
     }
 
     fn streams_of(story: &str) -> Vec<String> {

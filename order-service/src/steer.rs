@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kafka::{Failure, Micros, Needs, Unit};
+use kafka::{Failure, History, Micros, Needs, Recorded, Replay, Unit};
 use order_domain::{AUTHORIZE, CAPTURE, COMMIT, HOLD, Order, PricedLine};
 use saga::{Action, Decision, Definition, Event, Input, State, Status, StepState, Turn, awaited, message_name};
 use schemas::{inventory, payments};
@@ -110,7 +110,59 @@ impl OrderSaga {
             (None, None) => {}
             (_, armed) => unit.deadline(&stream, armed.map(|armed| (armed.step, armed.at))),
         }
-        self.project(unit, id, &before, &turn);
+        if turn.state.status() == Status::Stuck && before.status() != Status::Stuck {
+            tracing::error!(order.id = %id, cause = turn.state.cause().unwrap_or_default(), "saga is stuck: a late answer moves it on, or a person (ops saga)");
+        }
+        let now = unit.now();
+        self.project(&mut unit.work, id, (&before, &turn.state), &turn.events, now);
+        Ok(())
+    }
+
+    /// Folds a saga from all its events and projects its row, turn by turn as it was written: what one cause recorded is one turn.
+    ///
+    /// # Errors
+    /// Permanent: the history is none of ours.
+    pub fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Result<(), Failure> {
+        let id = order_of(history.stream()).ok_or_else(|| history.unreadable("is not the saga of an order"))?;
+        let mut state = State::default();
+        for turn in history.events().chunk_by(|one, next| one.cause() == next.cause()) {
+            let before = state.clone();
+            let mut events = Vec::with_capacity(turn.len());
+            for recorded in turn {
+                let event = wire::read_saga(history, recorded)?;
+                state = saga::evolve(state, &event);
+                events.push(event);
+            }
+            let at = turn.last().map(Recorded::at).unwrap_or_default();
+            self.project(replay.work, id, (&before, &state), &events, at);
+        }
+        self.check_shape(history.stream(), &state)?;
+        if let Some(armed) = state.armed() {
+            replay.deadline(armed.step, armed.at);
+        }
+        if !awaited(&self.definition, &state).is_empty() {
+            replay.awaits();
+        }
+        replay.state(&state)
+    }
+
+    /// Names what [`OrderSaga::send_awaited`] needs loaded.
+    pub fn awaited_needs(id: OrderId, needs: &mut Needs<Rows>) {
+        Self::needs(id, needs);
+        needs.work.lines.insert(id);
+    }
+
+    /// Sends the commands whose answers the saga awaits, with the ids they always had.
+    ///
+    /// # Errors
+    /// Permanent: a defect.
+    pub fn send_awaited(&self, unit: &mut Unit<Rows>, id: OrderId) -> Result<(), Failure> {
+        let stream = saga_stream(id);
+        let state: State = unit.state(&stream)?;
+        let lines = unit.work.lines(id).map(<[PricedLine]>::to_vec);
+        for next in awaited(&self.definition, &state) {
+            send(unit, id, &stream, next.step, next.compensation, lines.as_deref())?;
+        }
         Ok(())
     }
 
@@ -124,24 +176,45 @@ impl OrderSaga {
         }
     }
 
-    fn project(&self, unit: &mut Unit<Rows>, id: OrderId, before: &State, turn: &Turn) {
-        let after = &turn.state;
+    /// Projects one turn, which ended at the instant `at`.
+    fn project(&self, work: &mut Rows, id: OrderId, (before, after): (&State, &State), events: &[Event], at: Micros) {
         let Some(status) = listed(after.status()) else { return };
         let step =
             awaited(&self.definition, after).into_iter().chain(awaited(&self.definition, before)).next().map_or(HOLD, |next| next.step);
-        if status == SagaStatus::Stuck && before.status() != Status::Stuck {
-            tracing::error!(order.id = %id, step, cause = after.cause().unwrap_or_default(), "saga is stuck: a late answer moves it on, or a person (ops saga)");
-        }
-        let stuck_reason = turn.events.iter().rev().find_map(stuck_reason);
+        let stuck_reason = events.iter().rev().find_map(stuck_reason);
         if listed(before.status()) == Some(status) && before.cause() == after.cause() && stuck_reason.is_none() {
             return; // a step forward: the list shows where sagas turned, their streams where they are
         }
-        unit.work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned), stuck_reason });
+        let stuck_at = (status == SagaStatus::Stuck).then_some(at);
+        work.saga(id, SagaChange { status, step, cause: after.cause().map(str::to_owned), stuck_reason, stuck_at });
         if status == SagaStatus::Ended {
-            let at = unit.now();
-            unit.work.order(id).ended_at = Some(at);
+            work.order(id).ended_at = Some(at);
         }
     }
+}
+
+/// Folds an order from all its events and projects its row and the key it was placed with.
+///
+/// # Errors
+/// Permanent: the history is none of ours.
+pub fn replay_order(history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Result<(), Failure> {
+    let id = history.stream().strip_prefix("order-").and_then(|id| id.parse::<OrderId>().ok());
+    let id = id.ok_or_else(|| history.unreadable("is not the stream of an order"))?;
+    let mut order = Order::None;
+    for recorded in history.events() {
+        let record = wire::read_order(history, recorded)?;
+        let event = wire::order_event(&record).map_err(|error| history.unreadable(error))?;
+        order = order_domain::evolve(order, &event);
+        match (record, event) {
+            (wire::OrderRecord::Placed(record), order_domain::Event::Placed(placed)) => {
+                replay.work.replaced(id, placed, record.idempotency);
+            }
+            (_, order_domain::Event::Confirmed { .. } | order_domain::Event::Cancelled { .. } | order_domain::Event::Placed(_)) => {
+                replay.work.redecide(id, &order, recorded.version());
+            }
+        }
+    }
+    replay.state(&order)
 }
 
 /// A saga's status as it is listed; none before it starts.

@@ -1,8 +1,10 @@
 //! Domain ↔ wire. To the wire always succeeds; from the wire is checked.
 
 use kafka::seal::Sealed;
+use kafka::{Failure, History, Recorded};
 use order_domain::{CancelReason, Placed, PricedLine, SealedToken};
 use saga::{Outcome, StepState};
+use schemas::record::Record as _;
 use schemas::{common, inventory, orders};
 use uuid::Uuid;
 use values::{Money, OrderId};
@@ -30,6 +32,33 @@ pub enum SagaRecord {
     Step(orders::SagaStepRecorded),
     /// It ended.
     Ended(orders::SagaEnded),
+}
+
+/// The event of a saga's stream that was recorded.
+///
+/// # Errors
+/// Permanent: it is no record of a saga, or does not decode.
+pub fn read_saga(history: &History<'_>, recorded: &Recorded) -> Result<saga::Event, Failure> {
+    let record = match recorded.record() {
+        orders::SagaStarted::FULL_NAME => SagaRecord::Started(history.read(recorded)?),
+        orders::SagaStepRecorded::FULL_NAME => SagaRecord::Step(history.read(recorded)?),
+        orders::SagaEnded::FULL_NAME => SagaRecord::Ended(history.read(recorded)?),
+        other => return Err(history.unreadable(format_args!("{other} in the stream of a saga"))),
+    };
+    saga_event(&record).map_err(|error| history.unreadable(error))
+}
+
+/// The record of an order's stream that was recorded.
+///
+/// # Errors
+/// Permanent: it is no record of an order, or does not decode.
+pub fn read_order(history: &History<'_>, recorded: &Recorded) -> Result<OrderRecord, Failure> {
+    Ok(match recorded.record() {
+        orders::OrderPlaced::FULL_NAME => OrderRecord::Placed(history.read(recorded)?),
+        orders::OrderConfirmed::FULL_NAME => OrderRecord::Confirmed(history.read(recorded)?),
+        orders::OrderCancelled::FULL_NAME => OrderRecord::Cancelled(history.read(recorded)?),
+        other => return Err(history.unreadable(format_args!("{other} in the stream of an order"))),
+    })
 }
 
 /// A saga's event as its record.

@@ -7,6 +7,7 @@
 mod calls;
 mod handlers;
 pub mod provider;
+mod replay;
 mod routes;
 mod service;
 mod store;

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use contract::{Code, Problem};
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
-use kafka::{Context, Failure, Micros, Needs, OwnRecord, Routes, Service, Unit, anyhow_lite, own};
+use kafka::{Context, Failure, History, Micros, Needs, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
 use schemas::payments;
 use schemas::record::Topic;
 use sqlx::migrate::Migrator;
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use crate::calls::Calls;
 use crate::provider::Simulator;
+use crate::replay;
 use crate::routes::routes;
-use crate::store::Books;
+use crate::store::{Books, CONSERVED};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -41,6 +42,9 @@ impl Service for Payments {
     const GATE: Gate = |subject, ours, versions| Ok(schemas::compat::check(subject, ours, versions)?);
     const MIGRATOR: &'static Migrator = &MIGRATIONS;
 
+    const STREAMS: &'static [&'static str] = &["payment-"];
+    const CONSERVED: &'static [(&'static str, &'static str)] = CONSERVED;
+
     fn routes(&self) -> Routes<Books> {
         routes()
     }
@@ -58,6 +62,10 @@ impl Service for Payments {
     // Nothing is asked of payments over HTTP.
     fn configure((): &(), config: &mut ServiceConfig) {
         config.default_service(web::to(not_found));
+    }
+
+    fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Books>) -> Result<(), Failure> {
+        replay::replay(history, replay)
     }
 
     fn streams_of(story: &str) -> Vec<String> {

@@ -8,6 +8,23 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 use values::Money;
 
+/// What must hold between our own tables; each statement counts what does not.
+pub(crate) const CONSERVED: &[(&str, &str)] = &[
+    (
+        "every booking adds up to zero",
+        "SELECT count(*) FROM (SELECT 1 FROM ledger GROUP BY order_id, version HAVING sum(amount_minor) <> 0) AS broken",
+    ),
+    (
+        "payments say what the ledger says",
+        "SELECT count(*) FROM payments p
+         LEFT JOIN (SELECT order_id, coalesce(sum(amount_minor) FILTER (WHERE account = 'captured'), 0) AS captured,
+                           coalesce(sum(amount_minor) FILTER (WHERE account = 'authorized'), 0) AS authorized
+                    FROM ledger GROUP BY order_id) AS l ON l.order_id = p.order_id
+         WHERE coalesce(l.captured, 0) <> p.captured_minor - p.refunded_minor
+            OR coalesce(l.authorized, 0) <> CASE WHEN p.state = 'authorized' THEN p.authorized_minor ELSE 0 END",
+    ),
+];
+
 /// ISO 4217: no currency is involved.
 const NO_CURRENCY: &str = "XXX";
 

@@ -66,6 +66,46 @@ impl Stack {
         self.write_state(true)
     }
 
+    /// Starts the part again as [`Stack::restart`] does, and does not wait for it: for a service that will not be ready before
+    /// somebody has done something. [`Stack::ready`] waits.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPart`], or it cannot be started.
+    pub async fn launch(&self, part: impl Into<Part>) -> Result<(), Error> {
+        let part = part.into();
+        if self.process(part)?.ended().is_none() {
+            self.terminate(part).await?;
+        }
+        self.launch_part(part).await.map(drop)
+    }
+
+    /// Waits until the part is healthy.
+    ///
+    /// # Errors
+    /// It ends, or that takes too long.
+    pub async fn ready(&self, part: impl Into<Part>) -> Result<(), Error> {
+        let part = part.into();
+        let process = self.process(part)?;
+        self.await_ready(part, &process).await
+    }
+
+    /// Loses the database of `service`: drops it whoever is connected, and makes an empty one in its place.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn lose_database(&self, service: Service) -> Result<(), Error> {
+        self.postgres.drop_database(&self.secrets, service.name()).await?;
+        self.postgres.make_databases(&self.secrets).await
+    }
+
+    /// Runs `setup` of `service`, as every deployment does; `give_up` gives its database's content up first.
+    ///
+    /// # Errors
+    /// It fails; its log is named.
+    pub async fn set_up(&self, service: Service, give_up: bool) -> Result<(), Error> {
+        if give_up { self.setup_with(service, &["--rebuild"]).await } else { self.setup(service).await }
+    }
+
     /// Sets up and starts instance 1 of `services`, which the builder had left out: for a caller who must know the running
     /// parts before, such as a proxy between them. A service waits at start for the topics of the others.
     ///

@@ -144,6 +144,16 @@ impl Server {
         provider.close().await.doing(|| "disconnect from database provider".to_owned())
     }
 
+    /// Drops a service's database, whoever is connected to it.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(crate) async fn drop_database(&self, secrets: &Secrets, name: &str) -> Result<(), Error> {
+        let mut connection = self.connect(secrets, "postgres").await.doing(|| "connect to PostgreSQL".to_owned())?;
+        run(&mut connection, format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+        connection.close().await.doing(|| "disconnect from PostgreSQL".to_owned())
+    }
+
     /// Makes a fresh, empty database for a test: its own name, the roles of `name`.
     ///
     /// # Errors

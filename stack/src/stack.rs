@@ -153,6 +153,11 @@ impl Stack {
     }
 
     pub(crate) async fn start_part(&self, part: Part) -> Result<(), Error> {
+        let process = self.launch_part(part).await?;
+        self.await_ready(part, &process).await
+    }
+
+    pub(crate) async fn launch_part(&self, part: Part) -> Result<Arc<Process>, Error> {
         let program = match part {
             Part::Postgres => {
                 let (server, secrets) = (self.postgres.clone(), self.secrets.clone());
@@ -178,10 +183,10 @@ impl Stack {
         let process = Arc::new(Process::start(&part.to_string(), &program, &self.log_path(part), &self.watchdog)?);
         lock(&self.processes).insert(part, Arc::clone(&process));
         tracing::debug!(%part, process = process.id(), "started");
-        self.await_ready(part, &process).await
+        Ok(process)
     }
 
-    async fn await_ready(&self, part: Part, process: &Process) -> Result<(), Error> {
+    pub(crate) async fn await_ready(&self, part: Part, process: &Process) -> Result<(), Error> {
         let began = Instant::now();
         loop {
             let reason = match self.check(part).await {
@@ -216,7 +221,12 @@ impl Stack {
 
     /// Runs `<service> setup` and waits for its end: migrations as the owner, rights, topics.
     pub(crate) async fn setup(&self, service: Service) -> Result<(), Error> {
-        let program = self.service_program(service, 1, "setup")?;
+        self.setup_with(service, &[]).await
+    }
+
+    pub(crate) async fn setup_with(&self, service: Service, options: &[&str]) -> Result<(), Error> {
+        let mut program = self.service_program(service, 1, "setup")?;
+        program.command.extend(options.iter().map(|option| (*option).to_owned()));
         let log = self.folder.join("logs").join(format!("{}-setup.log", service.name()));
         let process = Process::start(&format!("{} setup", service.name()), &program, &log, &self.watchdog)?;
         let deadline = Instant::now() + READY_WITHIN;

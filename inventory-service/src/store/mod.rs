@@ -2,6 +2,7 @@
 //! only callers open and commit.
 
 pub(crate) mod catalogue;
+mod rebuilt;
 pub(crate) mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,9 @@ use kafka::{Failure, Work};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 use values::{Money, Quantity, Sku};
+
+pub(crate) use rebuilt::CONSERVED;
+use rebuilt::Rebuilt;
 
 /// What a unit needs loaded and locked: the SKU rows of `skus`, and of the lines held by the orders in `held_by`.
 #[derive(Debug, Default)]
@@ -38,6 +42,7 @@ pub struct Rows {
     hold_lines: Vec<(Uuid, Sku, Quantity)>,
     demand: BTreeMap<Sku, i64>,
     products: BTreeMap<Sku, Entry>,
+    rebuilt: Rebuilt,
 }
 
 impl Rows {
@@ -117,7 +122,8 @@ impl Work for Rows {
 
     async fn store(&mut self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
         store_products(self, db).await?;
-        store_holds(self, db).await
+        store_holds(self, db).await?;
+        rebuilt::store(&self.rebuilt, db).await
     }
 }
 

@@ -90,8 +90,7 @@ pub fn i9(world: &World) -> Finding {
             .id
             .is_some_and(|id| known.events.contains(&id) || record.headers.seq.is_some_and(|seq| known.outbox.contains(&(id, seq))));
         if record.committed {
-            let ours =
-                record.headers.src.as_ref().is_some_and(|src| *src.service == *service.name() && src.incarnation == known.incarnation);
+            let ours = record.headers.src.as_ref().is_some_and(|src| *src.service == *service.name() && known.is(src.incarnation));
             finding.check(ours, ids, || {
                 format!(
                     "src is {:?}, the topic belongs to {service}/{}",
@@ -99,9 +98,13 @@ pub fn i9(world: &World) -> Finding {
                     known.incarnation
                 )
             });
-            finding.check(stored, ids, || format!("record is neither in events nor in the outbox of {service}"));
+            let sent_before =
+                record.topic.carries_commands() && record.headers.src.as_ref().is_some_and(|src| known.earlier.contains(&src.incarnation));
+            finding.check(stored || sent_before, ids, || format!("record is neither in events nor in the outbox of {service}"));
         } else {
-            let redone = again.contains(&(record.headers.src.as_ref(), record.headers.seq));
+            // What a lost database had sent and not committed, nobody can send again.
+            let lost = record.headers.src.as_ref().is_some_and(|src| known.earlier.contains(&src.incarnation));
+            let redone = lost || again.contains(&(record.headers.src.as_ref(), record.headers.seq));
             finding.check(redone, ids, || {
                 if stored {
                     format!("aborted record of a row of {service} was never committed again")
@@ -126,16 +129,23 @@ fn resumed(world: &World) -> HashSet<Uuid> {
 /// What one service's database knows.
 struct Known {
     incarnation: Uuid,
+    earlier: HashSet<Uuid>,
+    /// Commands that an earlier incarnation sent are in no table any more.
     events: HashSet<Uuid>,
     /// Message id and row id: a command that is sent again has two rows.
     outbox: HashSet<(Uuid, i64)>,
 }
 
 impl Known {
+    fn is(&self, incarnation: Uuid) -> bool {
+        self.incarnation == incarnation || self.earlier.contains(&incarnation)
+    }
+
     fn of(world: &World, service: Service) -> Self {
         let log = world.log(service);
         Self {
             incarnation: log.incarnation,
+            earlier: log.earlier.iter().copied().collect(),
             events: log.events.iter().map(|row| row.event_id).collect(),
             outbox: log.outbox.iter().map(|row| (row.message_id, row.id)).collect(),
         }

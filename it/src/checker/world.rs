@@ -219,6 +219,8 @@ pub struct OutboxRow {
 pub struct Log {
     /// Who the database is.
     pub incarnation: Uuid,
+    /// Who it was before it was rebuilt: their records are on the topics as well.
+    pub earlier: Vec<Uuid>,
     /// Table `events`.
     pub events: Vec<EventRow>,
     /// Table `outbox`.
@@ -431,6 +433,14 @@ impl World {
     /// Nothing that a `read_committed` reader sees is left out.
     pub fn forget_aborted(&mut self, key: &str) {
         self.records.retain(|record| record.committed || *record.key != *key);
+    }
+
+    /// Orders that were acknowledged and are known to be lost with a database, which had not published them: what clients were told
+    /// of them is not judged.
+    pub fn forget_lost(&mut self, lost: &std::collections::HashSet<Uuid>) {
+        if let Some(http) = &mut self.http {
+            http.retain(|entry| entry.order_id.is_none_or(|id| !lost.contains(&id)));
+        }
     }
 
     /// Sets recorded repeats aside: a committed record that says why it is there again, and of which the very same is there

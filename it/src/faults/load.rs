@@ -64,6 +64,11 @@ impl Load {
         Self { shared, task }
     }
 
+    /// Places no more than its number of orders: what piles up while nobody is served would be a fault of its own.
+    pub fn no_more(&self) {
+        self.shared.finish.store(true, Ordering::Release);
+    }
+
     /// Orders accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {

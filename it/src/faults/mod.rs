@@ -26,6 +26,7 @@ mod f14_poison;
 mod f15_deploy;
 mod f16_order;
 mod f17_undo;
+mod f19_rebuild;
 mod f21_outbox;
 mod f22_redrive;
 mod f26_provider;
@@ -83,6 +84,7 @@ pub const ALL: &[Fault] = &[
     Fault { name: "F6", title: "every link cut, reset, half open, slow, narrow", run: |session| Box::pin(f06_links::run(session)) },
     Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },
     Fault { name: "F8", title: "stopped and continued", run: |session| Box::pin(f08_zombies::run(session)) },
+    Fault { name: "F19", title: "a database is lost and rebuilt from the topics", run: |session| Box::pin(f19_rebuild::run(session)) },
     Fault { name: "F26", title: "the payment provider is away", run: |session| Box::pin(f26_provider::run(session)) },
     Fault { name: "F14", title: "poison of six kinds", run: |session| Box::pin(f14_poison::run(session)) },
     Fault { name: "F15", title: "a bad deploy", run: |session| Box::pin(f15_deploy::run(session)) },

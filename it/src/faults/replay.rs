@@ -34,6 +34,10 @@ impl Copy {
         }
     }
 
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
     /// The number in header `name`.
     pub(super) fn number(&self, name: &str) -> anyhow::Result<i64> {
         let value = self.headers.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_deref()).context("no such header")?;

@@ -1,5 +1,6 @@
 //! The whole system on ports of its own, every link of it behind a proxy, with a shop full of products.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Stage {
     loads: usize,
     /// How long it may take to come to rest.
     patience: Duration,
+    /// Acknowledged orders that were lost with a database.
+    pub lost: HashSet<Uuid>,
     /// Left as no checker could like it: only faults that judge by other means may go on with it.
     pub polluted: bool,
 }
@@ -74,6 +77,7 @@ impl Stage {
             baskets: Arc::new(shop.baskets),
             loads: 0,
             patience: patience(options.sabotage.is_some()),
+            lost: HashSet::new(),
             polluted: false,
         };
         stage.list(&shop.products).await?;
@@ -261,7 +265,8 @@ impl Stage {
     /// Something cannot be read.
     pub async fn check(&self) -> anyhow::Result<Report> {
         self.log.finish()?;
-        let world = Box::pin(collect::collect(&self.sources())).await?;
+        let mut world = Box::pin(collect::collect(&self.sources())).await?;
+        world.forget_lost(&self.lost);
         Ok(checker::check(&world))
     }
 

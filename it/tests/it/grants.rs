@@ -70,6 +70,7 @@ async fn a_service_cannot_rewrite_what_happened_nor_reach_beyond_its_own() {
             "SELECT nextval('outbox_block')",
             "SELECT outbox_add_partition(99)",
             "UPDATE db_identity SET incarnation = gen_random_uuid()",
+            "UPDATE db_identity SET mode = 'rebuild'",
             "UPDATE topic_partitions SET partitions = 1",
             "UPDATE schemas SET json = ''",
             "CREATE TABLE mine (id int)",
@@ -91,6 +92,15 @@ async fn a_service_cannot_rewrite_what_happened_nor_reach_beyond_its_own() {
             // insufficient_privilege. Source: PostgreSQL, appendix A.
             assert_eq!(code.as_deref(), Some("42501"), "{service}: {statement}: {denied:?}");
             tx.rollback().await.unwrap();
+        }
+        // A live database is not emptied by its service: only its owner gives it up.
+        for statement in
+            ["SELECT rebuild_begin('mallory', 'why not')", "SELECT rebuild_index()", "SELECT rebuild_finish(gen_random_uuid())"]
+        {
+            let refused = db.execute(statement).await;
+            let code = refused.as_ref().err().and_then(|error| error.as_database_error()?.code().map(|code| code.to_string()));
+            // object_not_in_prerequisite_state. Source: PostgreSQL, appendix A.
+            assert_eq!(code.as_deref(), Some("55000"), "{service}: {statement}: {refused:?}");
         }
         for other in SERVICES.into_iter().filter(|other| *other != service) {
             let other = url.replace(&format!("/{service}"), &format!("/{other}"));

@@ -13,6 +13,8 @@
 //! | `GET /ops/sagas?status=&after=&limit=` | [`Sagas`] |
 //! | `GET /ops/sagas/{id}` | [`SagaDetail`] |
 //! | `POST /ops/sagas/{id}/resume`, `/abandon` with [`Act`] | [`Acted`] |
+//! | `GET /ops/rebuild` | [`Rebuild`]: whether the database must be rebuilt, from what, and how far that is |
+//! | `POST /ops/rebuild` with [`Act`] | [`Rebuild`] |
 //! | `GET /ops/stories/{id}` | [`Story`]: everything this service knows of one story |
 //!
 //! Lists answer pages: `next` is the `after` of the next one, null at the end. Refusals are [`Problem`]s,
@@ -22,6 +24,7 @@
 
 mod letter;
 mod problem;
+mod rebuild;
 mod saga;
 mod story;
 
@@ -29,6 +32,7 @@ pub use letter::{
     Body, Decide, Decided, Decision, Edit, Edited, Filter, Group, Groups, Header, Key, Letter, LetterDetail, Letters, Outcome, Target,
 };
 pub use problem::{Fault, Problem};
+pub use rebuild::{Rebuild, RebuildCheck, RebuildPlan, RebuildProgress, RebuildTopic};
 pub use saga::{Act, Acted, Awaited, Saga, SagaDetail, Sagas, Step};
 pub use story::{Effect, Effects, Event, Story};
 

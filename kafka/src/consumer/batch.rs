@@ -7,6 +7,7 @@ use sqlx::{Postgres, Transaction};
 use super::TopicPartition;
 use super::assignment::{self, Move};
 use super::breaker::Windows;
+use super::catch_up::{Before, CatchUp, Past};
 use super::chain::{self, Last, Verdict};
 use super::item::{self, Fate, Item, Read, Tried};
 use super::known::Known;
@@ -203,12 +204,12 @@ pub(super) async fn attempt<W: Work>(
     units: &Units,
     group: &str,
     plan: &Plan<'_, W>,
-    known: &Known,
+    (known, catch_up): (&Known, Option<&CatchUp>),
     windows: &Windows,
 ) -> Result<Outcome<W>, sqlx::Error> {
     let mut learnt = Learnt::default();
     loop {
-        if let Some(outcome) = decide(units, group, plan, known, windows.clone(), &mut learnt).await? {
+        if let Some(outcome) = decide(units, group, plan, (known, catch_up), windows.clone(), &mut learnt).await? {
             return Ok(outcome);
         }
     }
@@ -219,7 +220,7 @@ async fn decide<W: Work>(
     units: &Units,
     group: &str,
     plan: &Plan<'_, W>,
-    known: &Known,
+    (known, catch_up): (&Known, Option<&CatchUp>),
     mut windows: Windows,
     learnt: &mut Learnt,
 ) -> Result<Option<Outcome<W>>, sqlx::Error> {
@@ -229,20 +230,30 @@ async fn decide<W: Work>(
         return Ok(Some(Outcome::Fenced));
     }
     harm::point_async("C2.claimed").await;
+    let past = Past::look(&mut tx, group, catch_up, &plan.ready).await?;
     let (keys, stories) = suspects(plan, known);
     let blocked = if keys.is_empty() && stories.is_empty() { Vec::new() } else { lock_keys(&mut tx, group, &keys, &stories).await? };
     let mut needs = Needs::default();
     for ready in &plan.ready {
-        if let (Some(route), Ok(body)) = (ready.item.route, &ready.item.body) {
+        if let (Some(route), Ok(body), Before::Decide) = (ready.item.route, &ready.item.body, past.before(ready)) {
             (route.ask)(body.as_ref(), &mut needs);
         }
     }
     let mut unit = units.load(&mut tx, needs).await?;
     let mut parking = Parking::new(unit.now(), blocked);
-    for (index, Ready { record, item }) in plan.ready.iter().enumerate() {
+    for (index, ready) in plan.ready.iter().enumerate() {
+        let Ready { record, item } = ready;
         let steps = item.compensates();
+        match past.before(ready) {
+            Before::Decide => {}
+            Before::Settled => continue,
+            Before::PassOver => {
+                parking.undo(&item.meta.correlation, steps);
+                continue;
+            }
+        }
         let foreign = matches!(&item.body, Err(failure) if failure.class == Class::Foreign);
-        if steps.is_empty() && !foreign && parking.blocks_record(record) {
+        if steps.is_empty() && !foreign && parking.blocks_record(record) && (parking.failed_here(record) || !past.precedes_block(record)) {
             parking.follow(record, item);
             continue;
         }
@@ -282,6 +293,8 @@ async fn decide<W: Work>(
         (parked, posts) = parking.write(&mut tx, units, !stories.is_empty()).await?;
         unit.posts = posts;
     }
+    parked.freed.extend(past.freed);
+    parked.promoted |= past.promoted;
     if harm::point_async("C2.decided").await {
         return Err(sqlx::Error::Protocol("the write fails on purpose".to_owned()));
     }

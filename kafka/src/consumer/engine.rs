@@ -13,6 +13,7 @@ use super::TopicPartition;
 use super::assignment::{self, Move, Settled, Taken};
 use super::batch::{self, Held, Notes, Offer, Outcome};
 use super::breaker::Windows;
+use super::catch_up::CatchUp;
 use super::chain::Last;
 use super::failures::Breaker;
 use super::known::Known;
@@ -49,6 +50,23 @@ pub struct Config {
     pub options: Vec<(String, String)>,
     /// Every topic of the system, to know its owner.
     pub topics: &'static [Topic],
+    /// What a rebuild knows of messages that its database had handled before it was lost.
+    pub(crate) catch_up: Option<Arc<CatchUp>>,
+}
+
+impl Config {
+    /// A member of `group`, which is also the service's name; `topics` are all of the system.
+    #[must_use]
+    pub fn new(group: &str, instance: impl Into<String>, bootstrap: impl Into<String>, topics: &'static [Topic]) -> Self {
+        Self {
+            group: group.to_owned(),
+            instance: instance.into(),
+            bootstrap: bootstrap.into(),
+            options: Vec::new(),
+            topics,
+            catch_up: None,
+        }
+    }
 }
 
 /// What the outside may know of the engine.
@@ -339,7 +357,8 @@ impl<W: Work> Engine<W> {
             None
         } else {
             harm::point_async("C2.planned").await;
-            Some(batch::attempt(&self.units, &self.config.group, &plan, &self.known, &self.windows).await)
+            let catch_up = self.config.catch_up.as_deref();
+            Some(batch::attempt(&self.units, &self.config.group, &plan, (&self.known, catch_up), &self.windows).await)
         };
         drop(plan);
         drop(offers);

@@ -4,6 +4,7 @@
 mod assignment;
 mod batch;
 mod breaker;
+mod catch_up;
 pub mod chain;
 mod drain;
 mod engine;
@@ -15,7 +16,9 @@ mod source;
 mod timer;
 
 pub(crate) use breaker::Windows;
+pub(crate) use catch_up::CatchUp;
 pub use engine::{Config, Health, spawn};
+pub(crate) use source::{Fetched, read as fetched};
 
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

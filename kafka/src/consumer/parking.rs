@@ -53,6 +53,11 @@ impl Parking {
         !self.blocked.is_empty() && self.blocked.contains(&(record.at.topic.clone(), record.key.clone()))
     }
 
+    /// Whether a message of its key failed in this very batch.
+    pub(super) fn failed_here(&self, record: &Fetched) -> bool {
+        self.keys.iter().any(|((topic, key), _)| *topic == record.at.topic && *key == record.key)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.letters.is_empty() && self.undone.is_empty()
     }

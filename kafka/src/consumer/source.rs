@@ -31,20 +31,20 @@ const CHUNK: usize = 500;
 
 /// A record as fetched.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) at: TopicPartition,
-    pub(super) offset: i64,
-    pub(super) key: Vec<u8>,
-    pub(super) value: Option<Vec<u8>>,
+pub(crate) struct Fetched {
+    pub(crate) at: TopicPartition,
+    pub(crate) offset: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
     /// All headers, as text: what is needed when it is parked.
-    pub(super) headers: Vec<u8>,
+    pub(crate) headers: Vec<u8>,
     /// Unix milliseconds.
-    pub(super) recorded_at_ms: i64,
-    pub(super) id: Option<MessageId>,
-    pub(super) correlation: String,
-    pub(super) link: Option<Link>,
+    pub(crate) recorded_at_ms: i64,
+    pub(crate) id: Option<MessageId>,
+    pub(crate) correlation: String,
+    pub(crate) link: Option<Link>,
     /// 64 bits of SHA-256 over offset, key and value.
-    pub(super) hash: i64,
+    pub(crate) hash: i64,
 }
 
 /// What the thread tells the engine, in order.
@@ -435,7 +435,7 @@ impl Poller<'_> {
     }
 }
 
-fn read(message: &BorrowedMessage<'_>) -> Fetched {
+pub(crate) fn read(message: &BorrowedMessage<'_>) -> Fetched {
     let mut headers = HeaderText::default();
     let (mut id, mut correlation, mut src, mut seq, mut prev) = (None, None, None, None, None);
     if let Some(found) = message.headers() {

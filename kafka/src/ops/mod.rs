@@ -5,6 +5,7 @@ mod desk;
 mod letters;
 mod problem;
 mod query;
+mod rebuild;
 mod stories;
 
 use std::sync::Arc;
@@ -79,13 +80,22 @@ pub fn install_metrics() -> Result<PrometheusHandle, metrics_exporter_prometheus
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn serve(addr: &str, checks: Checks, metrics: PrometheusHandle, desk: Slot) -> std::io::Result<actix_web::dev::Server> {
+pub fn serve(
+    addr: &str,
+    checks: Checks,
+    metrics: PrometheusHandle,
+    desk: Slot,
+    (service, status): (&'static str, crate::rebuild::Status),
+) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
+        let known = rebuild::Known { service, status: status.clone() };
         let (checks, metrics, desk) = (checks.clone(), metrics.clone(), Arc::clone(&desk));
         let started = Arc::clone(&checks.started);
         App::new()
             .app_data(web::Data::new(desk))
+            .app_data(web::Data::new(known))
             .app_data(web::PayloadConfig::new(BODY_MAX))
+            .configure(rebuild::configure)
             .configure(letters::configure)
             .configure(stories::configure)
             .default_service(web::to(|| async { Refusal::nothing_here().response() }))

@@ -117,6 +117,12 @@ impl Refusal {
         Self::problem(409, "saga_not_stuck", "only a stuck saga can be resumed or abandoned").about(format!("it is {status}"))
     }
 
+    /// The database is served from, or is being rebuilt already.
+    #[must_use]
+    pub fn not_lost(state: &str) -> Self {
+        Self::problem(409, "rebuild_not_needed", "only a database that was lost or given up is rebuilt").about(format!("it is {state}"))
+    }
+
     pub(super) fn response(self) -> HttpResponse {
         let problem = match self {
             Self::Problem(problem) => *problem,

@@ -32,6 +32,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, watch};
 
 pub use error::Error;
+pub(crate) use position::Quiet;
 pub use position::{Chain, Position};
 pub use status::Status;
 
@@ -49,7 +50,7 @@ pub struct Config {
 }
 
 impl Config {
-    fn client(&self) -> ClientConfig {
+    pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         for (name, value) in &self.client_options {
             client.set(name, value);
@@ -132,6 +133,51 @@ pub async fn write_first_position(config: &Config, own_topics: &[&str]) -> Resul
     })
     .await
 }
+
+/// The newest committed position of the service, whatever database it belongs to; `None` if there is none.
+///
+/// # Errors
+/// [`Error::Kafka`], [`Error::PositionTimeout`], [`Error::PositionUnreadable`].
+pub async fn newest_position(config: &Config) -> Result<Option<Position>, Error> {
+    let (client, service) = (config.client(), config.service.clone());
+    blocking(move || position::newest(&client, &service, position::Until::Stable)).await
+}
+
+/// Makes `incarnation` the one that may publish: fences every relay of the service and commits its first position. An old
+/// process that is still alive can commit nothing from here on, and finds a foreign incarnation. Answers the position before.
+///
+/// # Errors
+/// [`Error::NotWritten`] if other relays keep taking over, or the broker's answers stay in doubt; else as [`check`].
+///
+/// Source: PROTOCOLS 4; docs/decisions/0002-position-sentinel.md says why one committed transaction is enough.
+pub async fn begin_incarnation(config: &Config, incarnation: uuid::Uuid) -> Result<Option<Position>, Error> {
+    let config = config.clone();
+    blocking(move || {
+        let mut last = String::new();
+        for _ in 0..INCARNATION_TRIES {
+            let done = producer::Pair::connect(&config.client(), &config.service, &|| true).and_then(|mut pair| {
+                let before = position::newest(&config.client(), &config.service, position::Until::Stable);
+                pair.transaction(|sender| sender.position(&Position::first(incarnation))).map(|_| before)
+            });
+            match done {
+                Ok(before) => return before,
+                // an old relay came between, or the outcome is not known: written again, it says the same
+                Err(fault) => {
+                    last = fault.to_string();
+                    tracing::warn!(reason = %fault, "the position of a new incarnation is written again");
+                    std::thread::sleep(INCARNATION_PAUSE);
+                }
+            }
+        }
+        Err(Error::NotWritten { reason: last })
+    })
+    .await
+}
+
+/// Tries to make an incarnation the one that may publish, and the wait between two of them: an old relay that is fenced waits
+/// longer before it comes back.
+const INCARNATION_TRIES: u32 = 20;
+const INCARNATION_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Runs blocking client calls off the runtime's workers.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {

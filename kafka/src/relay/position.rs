@@ -156,13 +156,13 @@ pub(crate) fn newest(client: &ClientConfig, service: &str, until: Until<'_>) -> 
     }
 }
 
-/// The end of a partition is what this reader looks for, not an error to log.
-struct Quiet;
+/// The end of a partition is what such a reader looks for, not an error to log.
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(%error, reason, "the reader of the position topic reports");
+            tracing::warn!(%error, reason, "a reader of whole topics reports");
         }
     }
 }

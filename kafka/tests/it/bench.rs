@@ -145,13 +145,7 @@ impl Bench {
     async fn start(&self, number: u32, units: Units, topics: &'static [Topic], routes: Routes<()>) -> Member {
         let (stop, stopped) = watch::channel(false);
         let health = Arc::new(Health::default());
-        let config = consumer::Config {
-            group: self.group.clone(),
-            instance: format!("{}-{number}", self.group),
-            bootstrap: stack().await.kafka_bootstrap(),
-            options: Vec::new(),
-            topics,
-        };
+        let config = consumer::Config::new(&self.group, format!("{}-{number}", self.group), stack().await.kafka_bootstrap(), topics);
         let task = consumer::spawn(config, units, routes, Arc::clone(&health), stopped).unwrap();
         Member { health, stop, task }
     }

@@ -15,8 +15,9 @@ WITH placed AS (
     RETURNING 1
 ), steered AS (
     INSERT INTO sagas AS s (order_id, status, step, cause, stuck_reason, stuck_at)
-    SELECT order_id, status, step, cause, stuck_reason, CASE WHEN status = 'stuck' THEN now() END
-    FROM unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[]) AS n (order_id, status, step, cause, stuck_reason)
+    SELECT order_id, status, step, cause, stuck_reason, 'epoch'::timestamptz + stuck_at * interval '1 microsecond'
+    FROM unnest($12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[])
+         AS n (order_id, status, step, cause, stuck_reason, stuck_at)
     ON CONFLICT (order_id)
     DO UPDATE SET status = excluded.status, step = excluded.step, cause = excluded.cause, updated_at = excluded.updated_at,
                   stuck_reason = CASE WHEN excluded.status = 'stuck' THEN coalesce(excluded.stuck_reason, s.stuck_reason) END,

@@ -3,12 +3,13 @@
 mod events;
 mod keys;
 mod read;
+mod rebuilt;
 mod sagas;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kafka::{Micros, Work};
-use order_domain::{CancelReason, Order, Placed};
+use order_domain::{CancelReason, Order, Placed, PricedLine};
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -17,6 +18,8 @@ use values::{Money, OrderId, Sku};
 pub use events::{Unreadable, order_events, saga_versions};
 pub use keys::{KeyRow, UsedKey, delete_old_keys, insert_keys, used_keys};
 pub use read::{Read, count_open, count_prices, find_order, list_orders, shown};
+pub use rebuilt::CONSERVED;
+use rebuilt::Rebuilt;
 pub use sagas::{SagaRow, find_saga, running_sagas, stuck_sagas};
 
 /// What decisions of one unit need of our own tables, and what they leave to write there.
@@ -27,6 +30,8 @@ pub struct Rows {
     orders: BTreeMap<OrderId, OrderChange>,
     sagas: BTreeMap<OrderId, SagaChange>,
     listed: BTreeMap<Sku, Money>,
+    lines: HashMap<OrderId, Vec<PricedLine>>,
+    rebuilt: BTreeMap<OrderId, Rebuilt>,
 }
 
 /// What a unit wants loaded of our own tables.
@@ -34,6 +39,8 @@ pub struct Rows {
 pub struct Wanted {
     /// Products whose prices are asked for.
     pub skus: BTreeSet<Sku>,
+    /// Orders whose lines are asked for.
+    pub lines: BTreeSet<OrderId>,
 }
 
 /// A change to an order that was placed before.
@@ -73,6 +80,8 @@ pub struct SagaChange {
     pub cause: Option<String>,
     /// Why it is stuck, if this change made it so.
     pub stuck_reason: Option<String>,
+    /// Since when, if it is.
+    pub stuck_at: Option<Micros>,
 }
 
 /// The status of a saga, as stored.
@@ -114,7 +123,13 @@ impl Rows {
     }
 
     /// Where the saga of an order stands now.
-    pub fn saga(&mut self, id: OrderId, change: SagaChange) {
+    pub fn saga(&mut self, id: OrderId, mut change: SagaChange) {
+        // As `changes.sql` does between two units: what is still stuck keeps why and since when.
+        if let Some(before) = self.sagas.get(&id).filter(|before| (before.status, change.status) == (SagaStatus::Stuck, SagaStatus::Stuck))
+        {
+            change.stuck_reason = change.stuck_reason.or_else(|| before.stuck_reason.clone());
+            change.stuck_at = before.stuck_at;
+        }
         self.sagas.insert(id, change);
     }
 
@@ -128,6 +143,9 @@ impl Work for Rows {
     type Needs = Wanted;
 
     async fn load(&mut self, db: &mut PgConnection, wanted: Wanted) -> Result<(), sqlx::Error> {
+        if !wanted.lines.is_empty() {
+            self.lines = rebuilt::lines(&mut *db, &wanted.lines).await?;
+        }
         if wanted.skus.is_empty() {
             return Ok(());
         }
@@ -143,6 +161,7 @@ impl Work for Rows {
     }
 
     async fn store(&mut self, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+        rebuilt::store(db, &self.rebuilt).await?;
         store_changes(db, self).await?;
         upsert_prices(db, &self.listed).await
     }
@@ -180,6 +199,7 @@ async fn store_changes(db: &mut PgConnection, rows: &Rows) -> Result<(), sqlx::E
         .bind(sagas.values().map(|saga| saga.step).collect::<Vec<_>>())
         .bind(sagas.values().map(|saga| saga.cause.as_deref()).collect::<Vec<_>>())
         .bind(sagas.values().map(|saga| saga.stuck_reason.as_deref()).collect::<Vec<_>>())
+        .bind(sagas.values().map(|saga| saga.stuck_at).collect::<Vec<_>>())
         .fetch_one(db)
         .await?;
     if usize::try_from(changed) == Ok(orders.len()) {

@@ -85,7 +85,10 @@ impl Snapshot {
         let streams = self
             .list("streams", "SELECT stream, version FROM streams", |(stream, version): (String, i64)| (stream.into(), version))
             .await?;
-        Ok(Log { incarnation: identity.first().map(|row| row.0).unwrap_or_default(), events, outbox, streams })
+        let incarnation = identity.first().map(|row| row.0).unwrap_or_default();
+        let all: Vec<(Uuid,)> = self.rows("incarnations", "SELECT incarnation FROM incarnations").await?;
+        let earlier = all.into_iter().map(|row| row.0).filter(|one| *one != incarnation).collect();
+        Ok(Log { incarnation, earlier, events, outbox, streams })
     }
 }
 

@@ -58,13 +58,7 @@ pub async fn serve(role: Role) -> anyhow::Result<()> {
             .with_retry(retry::Settings { group: GROUP.to_owned(), tiers: tiers()? });
     let config = relay::Config { service: GROUP.to_owned(), bootstrap: role.bootstrap.clone(), client_options: Vec::new(), connect };
     let thread = relay::spawn(config, tokio::runtime::Handle::current(), wake, Arc::default(), stopped.clone());
-    let config = consumer::Config {
-        group: GROUP.to_owned(),
-        instance: format!("{GROUP}-{}", role.number),
-        bootstrap: role.bootstrap,
-        options: Vec::new(),
-        topics,
-    };
+    let config = consumer::Config::new(GROUP, format!("{GROUP}-{}", role.number), role.bootstrap, topics);
     let after_last = if role.release { AfterLast::Release } else { AfterLast::Hold };
     let engine = consumer::spawn(config, units, book::routes(after_last), Arc::new(Health::default()), stopped)?;
     let parent = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
