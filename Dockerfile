@@ -9,6 +9,11 @@ RUN cargo build --release --locked -p order-service -p inventory-service -p paym
  && mkdir /out \
  && for program in order-service inventory-service payment-service api-gateway; do strip -o "/out/$program" "target/release/$program"; done
 
+FROM node:22-bookworm-slim AS web
+WORKDIR /src
+COPY web .
+RUN npm ci && npm run build
+
 FROM debian:bookworm-slim AS runtime
 # bash opens the connection itself: the image needs no HTTP client for its health check
 COPY stack/compose/ready.sh /usr/local/bin/ready
@@ -32,4 +37,6 @@ ENTRYPOINT ["payment-service"]
 
 FROM runtime AS api-gateway
 COPY --from=build /out/api-gateway /usr/local/bin/api-gateway
+COPY --from=web /src/dist /srv/web
+ENV WEB_FOLDER=/srv/web
 ENTRYPOINT ["api-gateway"]

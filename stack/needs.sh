@@ -25,6 +25,24 @@ apt_get() {
   "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
+node_is_new_enough() {
+  command -v npm >/dev/null && node -e 'const [major, minor] = process.versions.node.split(".").map(Number); process.exit(major > 22 || (major === 22 && minor >= 12) || (major === 20 && minor >= 19) ? 0 : 1)' 2>/dev/null
+}
+
+# Builds the storefront into web/dist and says where it is; 77 where there is no Node.js for it. Debian 12's is too old, so apt is not asked.
+build_web() {
+  local stamp=web/node_modules/.installed
+  if ! node_is_new_enough; then
+    echo "no Node.js 20.19 or 22.12, which the storefront is built with (nodejs.org): the API goes without it" >&2
+    return 77
+  fi
+  if ! cmp -s web/package-lock.json "$stamp"; then
+    (cd web && npm ci --no-audit --no-fund --loglevel=error) && cp web/package-lock.json "$stamp" || return 1
+  fi
+  (cd web && npm run --silent build) >&2 || return 1
+  export STACK_WEB_DIR=$PWD/web/dist
+}
+
 java_is_new_enough() {
   local version
   version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)

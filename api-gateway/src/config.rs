@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -57,6 +58,8 @@ pub struct Config {
     pub address_burst: u32,
     pub trusted_proxies: List<IpAddr>,
     pub cors_origins: List<String>,
+    pub web_folder: PathBuf,
+    pub web_client_id: String,
     pub streams_max: usize,
     #[serde(rename = "heartbeat_ms", deserialize_with = "milliseconds")]
     pub heartbeat: Duration,

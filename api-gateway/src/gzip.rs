@@ -20,10 +20,19 @@ pub(crate) fn is_accepted(request: &HttpRequest) -> bool {
 
 /// `body` compressed, if it is worth it.
 pub(crate) fn compress(body: &Bytes) -> Option<Bytes> {
+    compress_at(body, Compression::fast())
+}
+
+/// The same for what is compressed once and sent often.
+pub(crate) fn compress_well(body: &Bytes) -> Option<Bytes> {
+    compress_at(body, Compression::best())
+}
+
+fn compress_at(body: &Bytes, level: Compression) -> Option<Bytes> {
     if body.len() < BYTES_MIN {
         return None;
     }
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), level);
     encoder.write_all(body).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

@@ -18,6 +18,7 @@ mod products;
 mod rates;
 pub mod routes;
 mod server;
+pub mod site;
 pub mod telemetry;
 mod upstream;
 

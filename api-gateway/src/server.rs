@@ -23,6 +23,7 @@ use crate::{
     ops, probe,
     rates::Rates,
     routes::{ROUTES, Service, allowed, paths},
+    site::{self, Site},
 };
 
 /// What all threads share.
@@ -31,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) door: Door,
     pub(crate) rates: Rates,
     pub(crate) metrics: Metrics,
+    pub(crate) site: Option<Site>,
     /// Streams of events that are open.
     pub(crate) streams: Arc<AtomicUsize>,
     pub(crate) in_flight: AtomicUsize,
@@ -71,6 +73,9 @@ pub enum Error {
     /// The metrics cannot be set up.
     #[error("set up metrics")]
     Metrics(#[source] metrics_exporter_prometheus::BuildError),
+    /// The storefront's files cannot be served.
+    #[error("read the storefront")]
+    Site(#[source] site::Error),
 }
 
 /// A running gateway.
@@ -98,10 +103,12 @@ impl Gateway {
     /// Listens on both addresses and serves. Does not wait for the upstreams: until they are there, requests are answered 503.
     ///
     /// # Errors
-    /// [`Error::Listen`] when an address is in use or not ours.
+    /// [`Error::Listen`] when an address is in use or not ours, [`Error::Site`] when the storefront is not where the settings say.
     pub fn start(config: Config, door: Door) -> Result<Self, Error> {
         let metrics = Metrics::new().map_err(Error::Metrics)?;
+        let site = Site::load(&config).map_err(Error::Site)?;
         let shared = Arc::new(Shared {
+            site,
             rates: Rates::new(&config),
             config,
             door,
@@ -163,11 +170,7 @@ fn serve_http(shared: &Arc<Shared>) -> Result<(SocketAddr, Server), Error> {
     let for_workers = Arc::clone(shared);
     let factory = move || {
         let worker = Data::new(Worker::new(Arc::clone(&for_workers)));
-        App::new()
-            .app_data(worker)
-            .configure(routes)
-            .configure(docs::configure)
-            .default_service(web::to(|request, worker| forward::refuse_path(None, request, worker)))
+        App::new().app_data(worker).configure(routes).configure(docs::configure).default_service(web::to(site::serve))
     };
     let server = HttpServer::new(factory)
         .workers(config.workers)

@@ -13,8 +13,10 @@ use crate::settings;
 
 /// What tokens for our API are for: `aud`.
 pub(crate) const AUDIENCE: &str = "orders-api";
-/// Every scope of the API.
-const SCOPES: &str = "openid orders:read orders:write stock:write ops:read ops:write";
+/// What who signs in at the mock may do, unless its page says otherwise.
+const CUSTOMER_SCOPES: &str = "openid orders:read orders:write";
+/// The page of the mock where one signs in as a customer or as the operator.
+const LOGIN_PAGE: &str = include_str!("../identity/login.html");
 /// The realm's client for command lines.
 const CLIENT: &str = "orders-cli";
 /// Our realm, the very file that compose mounts.
@@ -67,8 +69,10 @@ impl Identity {
         fs::create_dir_all(&self.folder).doing(|| format!("make the folder {}", self.folder.display()))?;
         match self.provider {
             Provider::Mock => {
+                let page = self.folder.join("login.html");
+                fs::write(&page, LOGIN_PAGE).doing(|| format!("write {}", page.display()))?;
                 let path = self.folder.join("config.json");
-                fs::write(&path, mock_config().to_string()).doing(|| format!("write {}", path.display()))
+                fs::write(&path, mock_config(&page).to_string()).doing(|| format!("write {}", path.display()))
             }
             Provider::Keycloak => self.initialise_keycloak(),
         }
@@ -189,11 +193,12 @@ pub fn how_to_get_a_token(token_url: &str) -> String {
     format!("curl -s {token_url} {who} -d 'scope={scopes}'")
 }
 
-/// A client's id becomes the subject, what it asks for its scope. Who logs in by a browser gets every scope: what was asked for at the login
-/// is not known any more when the code is traded.
-fn mock_config() -> Value {
+/// A client's id becomes the subject, what it asks for its scope. Who signs in by a browser gets the scopes of the role it chose on the page:
+/// what was asked for at the login is not known any more when the code is traded, and the page's claims win over these.
+fn mock_config(page: &Path) -> Value {
     json!({
         "interactiveLogin": true,
+        "loginPagePath": page,
         "httpServer": "NettyWrapper",
         "tokenCallbacks": [{
             "issuerId": "default",
@@ -203,7 +208,7 @@ fn mock_config() -> Value {
                     "requestParam": "grant_type", "match": "client_credentials",
                     "claims": { "sub": "${clientId}", "aud": [AUDIENCE], "scope": "${scope}" },
                 },
-                { "requestParam": "grant_type", "match": "*", "claims": { "aud": [AUDIENCE], "scope": SCOPES } },
+                { "requestParam": "grant_type", "match": "*", "claims": { "aud": [AUDIENCE], "scope": CUSTOMER_SCOPES } },
             ],
         }],
     })

@@ -57,6 +57,11 @@ pub(crate) fn keep_folders() -> bool {
     variable("STACK_KEEP").is_some_and(|value| value != "0")
 }
 
+/// The built storefront for the gateway to serve: `STACK_WEB_DIR`; none where it is not set.
+pub(crate) fn web_folder() -> Option<String> {
+    variable("STACK_WEB_DIR")
+}
+
 /// The Java to run: `JAVA_HOME/bin/java`, else `java` from the path.
 pub(crate) fn java() -> String {
     variable("JAVA_HOME").map_or_else(|| "java".to_owned(), |home| format!("{home}/bin/java"))

@@ -292,6 +292,9 @@ impl Stack {
         } else {
             set("ORDERS_URL", self.service_url(Service::Orders, 1));
             set("INVENTORY_URL", self.service_url(Service::Inventory, 1));
+            if let Some(folder) = settings::web_folder() {
+                set("WEB_FOLDER", folder);
+            }
             // one machine, one address, load tools: the door's limits per caller have tests of their own
             for name in ["SUBJECT_RATE", "SUBJECT_BURST", "ADDRESS_RATE", "ADDRESS_BURST"] {
                 set(name, "1000000".to_owned());

@@ -110,6 +110,9 @@ impl Stack {
             ("KAFKA_BOOTSTRAP".to_owned(), self.kafka_bootstrap()),
             ("SCHEMA_REGISTRY_URL".to_owned(), self.registry_url()),
         ]);
+        if crate::settings::web_folder().is_some() {
+            env.insert("STOREFRONT_URL".to_owned(), self.gateway_url());
+        }
         for name in DATABASES {
             env.insert(format!("{}_DATABASE_URL", name.to_uppercase()), self.reader_url(name));
         }

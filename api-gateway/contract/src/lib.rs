@@ -6,7 +6,7 @@
 //! | an idempotent request | [`headers::idempotency_key`] and [`RequestHash`] |
 //! | a refusal | [`Problem`] with a [`Code`]; every code has a page in `docs/errors/` |
 //! | the story of an order | [`OrderEvents`] |
-//! | an answer | [`Order`], [`Product`], [`Page`], [`Created`], [`Received`] |
+//! | an answer | [`Order`], [`Product`], [`Categories`], [`Page`], [`Created`], [`Received`] |
 //! | a list | [`PageQuery`], [`ProductQuery`], [`OrderCursor`] |
 //! | the OpenAPI document | [`schema::Components`] |
 //!
@@ -39,6 +39,6 @@ pub use page::{OrderCursor, Page, PageQuery, ProductQuery};
 pub use pointer::Pointer;
 pub use prices::{PricesKnown, PricesQuery};
 pub use problem::{Fault, Problem, ProblemDocument};
-pub use products::{Created, NewProduct, NewProducts, Product};
+pub use products::{Categories, Category, Created, NewProduct, NewProducts, Product};
 pub use stock::{Received, StockReceipt, StockReceipts};
 pub use web::Json;

@@ -26,6 +26,8 @@ pub const EVENTS_MAX: u32 = 500;
 pub const ORDERS_PAGE_DEFAULT: u32 = 20;
 /// Most orders on a page.
 pub const ORDERS_PAGE_MAX: u32 = 100;
+/// Most categories of one answer; the real catalogue has 308.
+pub const CATEGORIES_MAX: u32 = 1_000;
 /// Products on a page that does not say how many.
 pub const PRODUCTS_PAGE_DEFAULT: u32 = 100;
 /// Most products on a page.

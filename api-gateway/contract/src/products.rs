@@ -238,6 +238,22 @@ pub struct Created {
     pub created: u64,
 }
 
+/// Answer to `GET /v1/categories`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Categories {
+    /// Categories with products in them, by name; at most [`limits::CATEGORIES_MAX`], the largest where there are more.
+    pub data: Vec<Category>,
+}
+
+/// A category of products.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Category {
+    /// Its name; empty for products without one.
+    pub name: String,
+    /// How many products are in it.
+    pub products: u64,
+}
+
 /// A product as the API lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Product {

@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use crate::{
-    CancelReason, Created, Fault, NewProduct, NewProducts, Order, OrderEvent, OrderLine, OrderStatus, Page, Payment, PlaceOrder,
-    PricedLine, ProblemDocument, Product, Received, StockReceipt, StockReceipts,
+    CancelReason, Categories, Category, Created, Fault, NewProduct, NewProducts, Order, OrderEvent, OrderLine, OrderStatus, Page, Payment,
+    PlaceOrder, PricedLine, ProblemDocument, Product, Received, StockReceipt, StockReceipts,
 };
 
 /// The stock keeping unit, the name of one product.
@@ -62,7 +62,7 @@ pub struct Price {
     ),
     components(schemas(
         Sku, Quantity, Money, Price, PlaceOrder, OrderLine, Payment, Order, PricedLine, OrderStatus, CancelReason, OrderEvent, Page<Order>,
-        Page<Product>, Product, NewProducts, NewProduct, Created, StockReceipts, StockReceipt, Received, ProblemDocument, Fault, crate::Code,
+        Page<Product>, Product, Categories, Category, NewProducts, NewProduct, Created, StockReceipts, StockReceipt, Received, ProblemDocument, Fault, crate::Code,
     )),
     modifiers(&Ways),
 )]

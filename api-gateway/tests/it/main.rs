@@ -16,6 +16,7 @@ mod operations;
 mod process;
 mod products;
 mod refusals;
+mod site;
 mod slow;
 mod upstream;
 

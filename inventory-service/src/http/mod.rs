@@ -50,6 +50,7 @@ pub(crate) fn configure(http: &Http, config: &mut ServiceConfig) {
                 .route(web::method(Method::POST).to(products::create))
                 .default_service(web::to(method_not_allowed)),
         )
+        .service(web::resource("/v1/categories").get(products::categories).default_service(web::to(method_not_allowed)))
         .service(
             web::resource("/v1/stock").route(web::method(Method::POST).to(stock::receive)).default_service(web::to(method_not_allowed)),
         )

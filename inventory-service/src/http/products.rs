@@ -1,7 +1,9 @@
 use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use contract::{Code, Created, Fault, Json, NewProduct, NewProducts, Page, Pointer, Problem, Product, ProductQuery, headers};
+use contract::{
+    Categories, Code, Created, Fault, Json, NewProduct, NewProducts, Page, Pointer, Problem, Product, ProductQuery, headers, limits,
+};
 use inventory_domain::Units;
 use inventory_domain::product::{Command, Entry, Label, LabelError, Product as State, Rejection};
 use kafka::{Failure, Needs, Unit};
@@ -19,10 +21,40 @@ pub(super) async fn list(http: Data<Http>, http_request: HttpRequest) -> Result<
     let mut response = HttpResponse::Ok();
     // Names and prices may be seconds old; what can really be had is decided when an order is placed.
     response.insert_header((header::CACHE_CONTROL, "public, max-age=2, stale-while-revalidate=10"));
+    response.insert_header(("Cache-Tag", cache_tags(&page.data)));
     if let Some(link) = page.link(path, query) {
         response.insert_header((header::LINK, link));
     }
     Ok(response.json(page))
+}
+
+/// `GET /v1/categories`: what there is to browse by.
+pub(super) async fn categories(http: Data<Http>, http_request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let units = http.units.clone();
+    let read = http.bridge.run(async move { catalogue::categories(units.pool(), i64::from(limits::CATEGORIES_MAX)).await });
+    let read = read.await.map_err(refused).and_then(|read| {
+        read.map_err(|error| {
+            tracing::warn!(error = %error, "read the categories");
+            Problem::new(Code::Unavailable)
+        })
+    });
+    let data = read.map_err(|problem| problem.with_instance(http_request.path()))?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "public, max-age=30, stale-while-revalidate=300"));
+    response.insert_header(("Cache-Tag", "catalogue"));
+    Ok(response.json(Categories { data }))
+}
+
+/// Most products of a page that are tags of it; a header has to fit into the buffers of caches.
+const TAGGED_MAX: usize = 100;
+
+/// What a cache forgets the page by when it changes (`edge/varnish.vcl`, `edge/src/changed.rs`).
+fn cache_tags(products: &[Product]) -> String {
+    if products.len() > TAGGED_MAX {
+        return "catalogue,many".to_owned();
+    }
+    let tags = products.iter().map(|product| format!(",sku:{}", product.sku));
+    std::iter::once("catalogue".to_owned()).chain(tags).collect()
 }
 
 async fn read_page(http: &Http, query: &str) -> Result<Page<Product>, Problem> {

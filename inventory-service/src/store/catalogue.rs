@@ -1,6 +1,6 @@
 //! Pages of the catalogue with what is available.
 
-use contract::Product;
+use contract::{Category, Product};
 use sqlx::postgres::PgPool;
 use sqlx::{Row as _, postgres::PgRow};
 use values::{Money, Sku};
@@ -40,6 +40,26 @@ pub(crate) async fn page(pool: &PgPool, search: &Search, after: &str, limit: i64
     .fetch_all(pool)
     .await?;
     rows.iter().map(product).collect()
+}
+
+/// The `limit` categories with the most products, by name.
+///
+/// # Errors
+/// The database does not answer.
+pub(crate) async fn categories(pool: &PgPool, limit: i64) -> Result<Vec<Category>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT name, products FROM (
+             SELECT category AS name, count(*) AS products FROM products GROUP BY category ORDER BY count(*) DESC, category LIMIT $1
+         ) AS largest ORDER BY name",
+    )
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    let category = |row: &PgRow| {
+        let products: i64 = row.try_get("products")?;
+        Ok(Category { name: row.try_get("name")?, products: u64::try_from(products).unwrap_or_default() })
+    };
+    rows.iter().map(category).collect()
 }
 
 fn product(row: &PgRow) -> Result<Product, sqlx::Error> {

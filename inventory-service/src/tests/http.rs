@@ -22,6 +22,18 @@ async fn products_are_created_with_their_first_receipt() {
 }
 
 #[tokio::test]
+async fn categories_are_listed_by_name_with_how_much_is_in_them() {
+    let world = World::new().await;
+    let product = |sku: &str, category: &str| json!({"sku": sku, "name": sku, "category": category, "brand": "", "price": {"minor": 100, "currency": "USD"}, "stock": 1});
+    let body = json!([product("tea", "drinks"), product("water", "drinks"), product("bread", "bakery"), product("bag", "")]);
+    let request = TestRequest::post().uri("/v1/products").insert_header(("Idempotency-Key", "k")).set_json(body);
+    assert_eq!(world.send(request).await.status, 201);
+    let answer = world.send(TestRequest::get().uri("/v1/categories")).await;
+    let category = |name: &str, products: u64| json!({"name": name, "products": products});
+    assert_eq!((answer.status, answer.body), (200, json!({"data": [category("", 1), category("bakery", 1), category("drinks", 2)]})));
+}
+
+#[tokio::test]
 async fn a_product_listed_again_is_changed_and_not_received_again() {
     let world = World::stocked(&[("rice", 5)]).await;
     world.deliver(&[create(Uuid::now_v7(), &[("rice", 2)])]).await;

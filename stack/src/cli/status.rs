@@ -53,6 +53,7 @@ pub(super) fn status(folder: &Path, format: Format) -> anyhow::Result<ExitCode> 
 /// The addresses and credentials, in the order in which one needs them.
 pub(super) fn print_table(env: &BTreeMap<String, String>, folder: &Path) -> anyhow::Result<()> {
     let rows = [
+        ("storefront", "STOREFRONT_URL", "sign in as ada, a customer, or otto, who is the operator as well"),
         ("API gateway", "GATEWAY_URL", "its interface, to read and to try: /docs"),
         ("identity provider", "OIDC_ISSUER", ""),
         ("tokens", "TOKEN_URL", ""),

@@ -1,0 +1,7 @@
+export default function Console() {
+  return (
+    <section>
+      <h1>Console</h1>
+    </section>
+  );
+}
