@@ -38,6 +38,9 @@ pub struct Address {
     /// Brokers, to watch decisions in orders.events.
     #[arg(long, env = "KAFKA_BOOTSTRAP", value_name = "HOST:PORT")]
     pub kafka_bootstrap: Option<String>,
+    /// Set where Kafka lets in principals only: decisions are watched by SQL then.
+    #[arg(long, env = "KAFKA_USER", value_name = "NAME")]
+    pub kafka_user: Option<String>,
     /// Orders database, read-only role.
     #[arg(long, env = "ORDERS_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub orders_database_url: Option<String>,
@@ -103,9 +106,9 @@ impl System {
         let patience = Duration::from_secs(address.patience);
         let client = Arc::new(Client::new(gateway, patience, log)?);
         let orders = reader("orders", address.orders_database_url.as_deref()).await?;
-        let source = match (address.watch, &address.kafka_bootstrap, &orders) {
+        let source = match (address.watch, address.kafka_bootstrap.as_ref().filter(|_| address.kafka_user.is_none()), &orders) {
             (WatchBy::Auto | WatchBy::Kafka, Some(bootstrap), _) => Source::Kafka(bootstrap.clone()),
-            (WatchBy::Kafka, None, _) => bail!("to watch by Kafka, KAFKA_BOOTSTRAP must be set"),
+            (WatchBy::Kafka, None, _) => bail!("to watch by Kafka, KAFKA_BOOTSTRAP must be set, and KAFKA_USER not"),
             (WatchBy::Auto | WatchBy::Sql, _, Some(orders)) => Source::Sql(orders.clone()),
             (WatchBy::Sql, _, None) => bail!("to watch by SQL, ORDERS_DATABASE_URL must be set"),
             (WatchBy::Auto | WatchBy::Http, _, _) => Source::Http,

@@ -91,8 +91,17 @@ def main():
 
     registry = SchemaRegistryClient({"url": arguments.registry})
     deserialize = AvroDeserializer(registry)
+    login = {}
+    if os.environ.get("KAFKA_USER"):  # where Kafka lets in principals only
+        login = {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": os.environ["KAFKA_USER"],
+            "sasl.password": os.environ["KAFKA_PASSWORD"],
+        }
     consumer = Consumer(
-        {
+        login
+        | {
             "bootstrap.servers": arguments.bootstrap,
             "group.id": "read-topics",
             "isolation.level": "read_committed",

@@ -93,6 +93,12 @@ struct Check {
     /// The broker, host:port.
     #[arg(long, env = "KAFKA_BOOTSTRAP")]
     kafka: String,
+    /// Name to log in to the broker with, where it knows principals.
+    #[arg(long, env = "KAFKA_USER", requires = "kafka_password")]
+    kafka_user: Option<String>,
+    /// Its password.
+    #[arg(long, env = "KAFKA_PASSWORD", hide_env_values = true)]
+    kafka_password: Option<String>,
     /// The schema registry's ccompat base.
     #[arg(long, env = "SCHEMA_REGISTRY_URL")]
     registry: String,
@@ -157,6 +163,7 @@ async fn judge(check: Check) -> ExitCode {
     let sources = collect::Sources {
         http_log: check.http_log,
         kafka: check.kafka,
+        kafka_login: check.kafka_user.zip(check.kafka_password),
         registry: check.registry,
         orders_db: check.orders_db,
         inventory_db: check.inventory_db,

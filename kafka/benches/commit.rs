@@ -47,9 +47,10 @@ async fn main() {
     sqlx::migrate!("./migrations").run(&mut db).await.unwrap();
     sqlx::query("INSERT INTO db_identity (incarnation) VALUES (gen_random_uuid())").execute(&mut db).await.unwrap();
     let topic = |name| Topic { name, owner: "commitbench", key: "key", records: &[] };
-    kafka::topics::create(&stack.kafka_bootstrap(), "commitbench", &[&topic(EVENTS), &topic(RAW)], PARTITIONS).await.unwrap();
-    let config =
-        relay::Config { service: "commitbench".to_owned(), bootstrap: stack.kafka_bootstrap(), client_options: Vec::new(), connect };
+    kafka::topics::create(&kafka::Cluster::open(stack.kafka_bootstrap()), "commitbench", &[&topic(EVENTS), &topic(RAW)], PARTITIONS)
+        .await
+        .unwrap();
+    let config = relay::Config { service: "commitbench".to_owned(), bootstrap: stack.kafka_bootstrap(), login: None, connect };
     relay::write_first_position(&config, &[EVENTS]).await.unwrap();
 
     single(&config, &mut db).await;

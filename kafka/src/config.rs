@@ -13,6 +13,11 @@ use figment::value::Value;
 pub struct Secret(String);
 
 impl Secret {
+    /// Not to be printed from here on.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself, for the one place that needs it.
     #[must_use]
     pub fn expose(&self) -> &str {

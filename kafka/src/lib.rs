@@ -6,6 +6,7 @@
 
 mod breakers;
 pub mod bridge;
+pub mod cluster;
 pub mod codec;
 pub mod config;
 pub mod consumer;
@@ -23,6 +24,7 @@ pub mod registry;
 pub mod relay;
 pub mod replay;
 pub mod retry;
+pub mod rights;
 pub mod route;
 pub mod run;
 pub mod seal;
@@ -34,6 +36,7 @@ pub mod unit;
 pub mod worker;
 
 pub use bridge::Bridge;
+pub use cluster::{Cluster, Login};
 pub use effects::{EffectRow, Effects};
 pub use failure::{Class, Failure};
 pub use group_commit::{GroupCommit, Refused};

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::bridge::Bridge;
+use crate::cluster::Cluster;
 use crate::codec::Codec;
 use crate::config::Config;
 use crate::harm::{self, Sabotage};
@@ -59,8 +60,8 @@ pub fn main<S: Service>(service: S, defaults: &str) -> anyhow_lite::Result<()> {
     let done = match command.as_deref() {
         None | Some("serve") => runtime.block_on(serve(Arc::new(service), config)),
         Some("setup") => match std::env::args().nth(2).as_deref() {
-            None => runtime.block_on(set_up::<S>(config, false)),
-            Some("--rebuild") => runtime.block_on(set_up::<S>(config, true)),
+            None => runtime.block_on(set_up(&service, config, false)),
+            Some("--rebuild") => runtime.block_on(set_up(&service, config, true)),
             Some(other) => Err(format!("unknown option {other} of setup; known is --rebuild").into()),
         },
         Some(other) => Err(format!("unknown command {other}; known are serve and setup").into()),
@@ -97,12 +98,13 @@ where
     }
 }
 
-async fn set_up<S: Service>(config: Config, give_up: bool) -> anyhow_lite::Result<()> {
+async fn set_up<S: Service>(service: &S, config: Config, give_up: bool) -> anyhow_lite::Result<()> {
     let options = setup::Options {
         owner: PgConnectOptions::from_str(config.secret("owner_database_url")?.expose())?,
         role: S::NAME.to_owned(),
         reader: config.text("reader_role")?.to_owned(),
-        bootstrap: config.text("kafka_bootstrap")?.to_owned(),
+        cluster: Cluster::read(&config)?,
+        reads: service.routes().topics().to_vec(),
         partitions: config.number("partitions")?,
         tiers: tiers(&config)?,
         give_up,
@@ -110,6 +112,7 @@ async fn set_up<S: Service>(config: Config, give_up: bool) -> anyhow_lite::Resul
     let transient = |error: &setup::Error| match error {
         setup::Error::Database(_) | setup::Error::Topics(_) => true,
         setup::Error::Relay(error) => !error.is_final(),
+        setup::Error::Rights(_) => true,
         setup::Error::Migrate(_) | setup::Error::Role(_) => false,
     };
     wait_for("the database and Kafka", || setup::run::<S>(&options), transient).await?;
@@ -187,15 +190,15 @@ async fn schemas<S: Service>(pool: &PgPool, registry: &Registry) -> anyhow_lite:
     Ok(codec)
 }
 
-async fn identify(pool: &PgPool, bootstrap: &str) -> anyhow_lite::Result<Partitions> {
+async fn identify(pool: &PgPool, cluster: &Cluster) -> anyhow_lite::Result<Partitions> {
     let rows = sqlx::query("SELECT topic, partitions FROM topic_partitions ORDER BY topic").fetch_all(pool).await?;
     let partitions = Partitions::new(
         rows.iter()
             .map(|row| Ok((row.try_get("topic")?, row.try_get("partitions")?)))
             .collect::<Result<Vec<(String, i32)>, sqlx::Error>>()?,
     );
-    let (expected, bootstrap) = (partitions.clone(), bootstrap.to_owned());
-    let cluster = tokio::task::spawn_blocking(move || topics::check(&bootstrap, &expected)).await??;
+    let (expected, brokers) = (partitions.clone(), cluster.clone());
+    let cluster = tokio::task::spawn_blocking(move || topics::check(&brokers, &expected)).await??;
     sqlx::query("UPDATE db_identity SET cluster_id = $1 WHERE cluster_id IS NULL").bind(&cluster).execute(pool).await?;
     let stored: Option<String> = sqlx::query_scalar("SELECT cluster_id FROM db_identity").fetch_one(pool).await?;
     if stored.as_deref() != Some(cluster.as_str()) {
@@ -254,7 +257,7 @@ async fn run<S: Service>(
     (stopper, stop): (watch::Sender<bool>, watch::Receiver<bool>),
 ) -> anyhow_lite::Result<()> {
     let connect = connect_options(config.secret("database_url")?.expose(), &instance)?;
-    let bootstrap = config.text("kafka_bootstrap")?.to_owned();
+    let brokers = Cluster::read(&config)?;
     let guard = Arc::new(Guard::default());
     let pool = PgPoolOptions::new()
         .max_connections(config.number("database_connections")?)
@@ -280,13 +283,14 @@ async fn run<S: Service>(
     };
     let codec = Arc::new(wait_for("the schema registry", || schemas::<S>(&pool, &registry), waits).await?);
     let kafka_away = |error: &anyhow_lite::Error| error.downcast_ref::<topics::Error>().is_some() || database_away(error);
-    let partitions = Arc::new(wait_for("Kafka", || identify(&pool, &bootstrap), kafka_away).await?);
-    let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
+    let partitions = Arc::new(wait_for("Kafka", || identify(&pool, &brokers), kafka_away).await?);
+    let Cluster { bootstrap, login } = brokers;
+    let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), login: login.clone(), connect };
     let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()))
         .with_retry(retry::Settings { group: S::NAME.to_owned(), tiers: tiers(&config)? });
     let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), stop: stop.clone() };
     let effects = Arc::new(service.effects(&context).await?);
-    let consumer_config = consumer::Config::new(S::NAME, instance, bootstrap, S::TOPICS);
+    let consumer_config = consumer::Config { login, ..consumer::Config::new(S::NAME, instance, bootstrap, S::TOPICS) };
     let (mut engine, mut was_lost) = (None, false);
     if !Identity::read(&units.pool).await?.live {
         let job = rebuild::Job {

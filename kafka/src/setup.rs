@@ -5,8 +5,10 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
+use crate::cluster::Cluster;
 use crate::relay;
 use crate::retry;
+use crate::rights;
 use crate::service::Service;
 use crate::topics;
 
@@ -35,6 +37,9 @@ pub enum Error {
     /// The position record could not be written.
     #[error("set up the relay's position")]
     Relay(#[from] relay::Error),
+    /// Rights in Kafka could not be given.
+    #[error("give the service its rights in Kafka")]
+    Rights(#[from] rights::Error),
     /// A role name from the configuration is not a plain name.
     #[error("role name {0} is not a plain lower-case name")]
     Role(String),
@@ -49,8 +54,10 @@ pub struct Options {
     pub role: String,
     /// A role that may read everything.
     pub reader: String,
-    /// Bootstrap servers.
-    pub bootstrap: String,
+    /// The brokers, as a principal that may make topics and, where there are principals, give rights.
+    pub cluster: Cluster,
+    /// The topics the service's routes read.
+    pub reads: Vec<&'static str>,
     /// Partitions of topics that do not exist yet.
     pub partitions: i32,
     /// How often and when the service's failed messages are tried again.
@@ -59,8 +66,8 @@ pub struct Options {
     pub give_up: bool,
 }
 
-/// Migrates, grants, makes the service's own topics and the first position record. A database without content whose topics
-/// have some was lost: it is marked for a rebuild, which an operator starts.
+/// Migrates, grants in the database and in Kafka, makes the service's own topics and the first position record. A database
+/// without content whose topics have some was lost: it is marked for a rebuild, which an operator starts.
 ///
 /// # Errors
 /// [`Error`]; what was done before stays and is found done by the next run.
@@ -83,13 +90,22 @@ pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
     let most = most.unwrap_or(options.partitions);
     let failures: Vec<&str> = failures.iter().map(String::as_str).collect();
     record_partitions(&mut db, &failures, most).await?;
-    topics::create(&options.bootstrap, S::NAME, &own, options.partitions).await?;
-    topics::create_failures(&options.bootstrap, &failures, most).await?;
+    if options.cluster.login.is_some() {
+        // Of earlier settings, too: what waits there is still read.
+        let failures: Vec<String> = sqlx::query_scalar("SELECT topic FROM topic_partitions WHERE topic <> ALL($1) ORDER BY topic")
+            .bind(&all)
+            .fetch_all(&mut db)
+            .await?;
+        let of = rights::Of { service: S::NAME, topics: S::TOPICS, reads: &options.reads, failures: &failures };
+        rights::grant(&options.cluster, &of, &options.reader).await?;
+    }
+    topics::create(&options.cluster, S::NAME, &own, options.partitions).await?;
+    topics::create_failures(&options.cluster, &failures, most).await?;
     let names: Vec<&str> = own.iter().map(|topic| topic.name).chain(failures).collect();
     let config = relay::Config {
         service: S::NAME.to_owned(),
-        bootstrap: options.bootstrap.clone(),
-        client_options: Vec::new(),
+        bootstrap: options.cluster.bootstrap.clone(),
+        login: options.cluster.login.clone(),
         connect: options.owner.clone(),
     };
     if options.give_up {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use record::Topic;
 
+use crate::cluster::Cluster;
 use crate::failure::Failure;
 
 /// How many partitions each topic has, as stored in the database when the topic was made.
@@ -68,11 +68,8 @@ pub enum Error {
     },
 }
 
-fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>, Error> {
-    ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .map_err(|source| Error::Kafka { doing: "connect to Kafka".to_owned(), source })
+fn admin(cluster: &Cluster) -> Result<AdminClient<DefaultClientContext>, Error> {
+    cluster.client().create().map_err(|source| Error::Kafka { doing: "connect to Kafka".to_owned(), source })
 }
 
 /// Creates the topics that do not exist: `topics` with `partitions` each and kept for ever, and the compacted
@@ -80,7 +77,7 @@ fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>, Error> {
 ///
 /// # Errors
 /// The broker does not answer within 30 s or refuses.
-pub async fn create(bootstrap: &str, service: &str, topics: &[&Topic], partitions: i32) -> Result<(), Error> {
+pub async fn create(cluster: &Cluster, service: &str, topics: &[&Topic], partitions: i32) -> Result<(), Error> {
     let position = crate::relay_topic(service);
     let mut new: Vec<NewTopic<'_>> = topics
         .iter()
@@ -96,7 +93,7 @@ pub async fn create(bootstrap: &str, service: &str, topics: &[&Topic], partition
             .set("segment.bytes", "16777216")
             .set("retention.ms", "-1"),
     );
-    make(bootstrap, &new).await
+    make(cluster, &new).await
 }
 
 /// Creates those of a group's retry and dead-letter topics that do not exist. Timers are kept for 14 days, dead letters and
@@ -104,27 +101,25 @@ pub async fn create(bootstrap: &str, service: &str, topics: &[&Topic], partition
 ///
 /// # Errors
 /// As [`create`].
-pub(crate) async fn create_failures(bootstrap: &str, topics: &[&str], partitions: i32) -> Result<(), Error> {
+pub(crate) async fn create_failures(cluster: &Cluster, topics: &[&str], partitions: i32) -> Result<(), Error> {
     let bytes = crate::retry::LETTER_BYTES_MAX.to_string();
     let new: Vec<NewTopic<'_>> = topics
         .iter()
         .map(|topic| {
-            let retention = if topic.contains(".retry.") { "1209600000" } else { "-1" };
+            let retention = if crate::retry::is_timer(topic) { "1209600000" } else { "-1" };
             NewTopic::new(topic, partitions, TopicReplication::Fixed(-1))
                 .set("retention.ms", retention)
                 .set("message.timestamp.type", "CreateTime")
                 .set("max.message.bytes", &bytes)
         })
         .collect();
-    make(bootstrap, &new).await
+    make(cluster, &new).await
 }
 
-async fn make(bootstrap: &str, new: &[NewTopic<'_>]) -> Result<(), Error> {
+async fn make(cluster: &Cluster, new: &[NewTopic<'_>]) -> Result<(), Error> {
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30))).request_timeout(Some(Duration::from_secs(30)));
-    let results = admin(bootstrap)?
-        .create_topics(new, &options)
-        .await
-        .map_err(|source| Error::Kafka { doing: "create topics".to_owned(), source })?;
+    let results =
+        admin(cluster)?.create_topics(new, &options).await.map_err(|source| Error::Kafka { doing: "create topics".to_owned(), source })?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -139,8 +134,8 @@ async fn make(bootstrap: &str, new: &[NewTopic<'_>]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::PartitionsChanged`], or the broker does not answer within 10 s.
-pub fn check(bootstrap: &str, expected: &Partitions) -> Result<String, Error> {
-    let admin = admin(bootstrap)?;
+pub fn check(cluster: &Cluster, expected: &Partitions) -> Result<String, Error> {
+    let admin = admin(cluster)?;
     let timeout = Duration::from_secs(10);
     for (topic, count) in expected.iter() {
         let metadata = admin

@@ -33,6 +33,13 @@ impl Stack {
         self.broker.bootstrap()
     }
 
+    /// Name and password of one of Kafka's principals (a service's name, `reader`, `setup`), by SCRAM-SHA-512; none unless secured.
+    #[must_use]
+    pub fn kafka_login(&self, principal: &str) -> Option<(String, String)> {
+        let password = self.broker.principals.as_ref()?.get(principal)?;
+        Some((principal.to_owned(), password.clone()))
+    }
+
     /// The loopback port a proxy forwards to, when [`Builder::kafka_behind_proxy`] was used.
     #[must_use]
     pub fn kafka_proxied(&self) -> Option<u16> {

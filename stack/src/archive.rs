@@ -66,6 +66,7 @@ async fn kafka(parts: &Parts, folder: &Path, watchdog: &Arc<Watchdog>) -> Result
         port: port.number,
         controller_port: controller.number,
         proxied: None,
+        principals: None,
         heap_mb: 256,
         more: Vec::new(),
         folder: home.clone(),

@@ -154,7 +154,8 @@ impl Builder {
         self
     }
 
-    /// As in production: only bearers of tokens are let in. Needs [`Builder::identity`].
+    /// As in production: only bearers of tokens are let in, and Kafka lets in its principals only, each with the rights of its service.
+    /// Needs [`Builder::identity`] where services run.
     #[must_use]
     pub fn secured(mut self) -> Self {
         self.secured = true;

@@ -59,6 +59,9 @@ pub enum Error {
         /// End of the searched range.
         last: u16,
     },
+    /// Kafka's data folder was made before it had principals, which are made with it.
+    #[error("this folder's Kafka knows no principals, so it cannot be secured: keep it without --secure, or ./run reset and start anew")]
+    Principals,
     /// The stack has no such part.
     #[error("this stack has no part {0}")]
     NoSuchPart(String),

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error};
+use crate::kafka::PRINCIPALS;
 use crate::postgres::{DATABASES, READER, SUPERUSER};
 
 /// Everything secret in a run folder. Made once, at the first start; the data in the folder depends on it.
@@ -20,6 +21,9 @@ pub(crate) struct Secrets {
     pub(crate) other_roles: String,
     /// Key that seals payment tokens: 64 hex digits.
     pub(crate) token_key: String,
+    /// Passwords of Kafka's principals, by name; empty in folders made before Kafka had any.
+    #[serde(default)]
+    pub(crate) principals: BTreeMap<String, String>,
     /// Kafka's cluster id: no secret, but as durable as they are.
     pub(crate) cluster_id: String,
 }
@@ -41,10 +45,24 @@ impl Secrets {
             let text = fs::read(&path).doing(|| format!("read {}", path.display()))?;
             return serde_json::from_slice(&text).map_err(|error| Error::State { path, reason: error.to_string() });
         }
-        let secrets = Self { roles: roles()?, other_roles: random_hex(16)?, token_key: random_hex(32)?, cluster_id: cluster_id()? };
+        let secrets = Self {
+            roles: passwords(role_names())?,
+            other_roles: random_hex(16)?,
+            token_key: random_hex(32)?,
+            principals: passwords(PRINCIPALS.map(str::to_owned))?,
+            cluster_id: cluster_id()?,
+        };
         let text = serde_json::to_vec_pretty(&secrets).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
         write_private(&path, &text)?;
         Ok(secrets)
+    }
+
+    /// The passwords of Kafka's principals.
+    ///
+    /// # Errors
+    /// [`Error::Principals`]: the folder is older than they are.
+    pub(crate) fn all_principals(&self) -> Result<BTreeMap<String, String>, Error> {
+        if self.principals.is_empty() { Err(Error::Principals) } else { Ok(self.principals.clone()) }
     }
 
     /// The password of a role; the roles of a test's own database share one.
@@ -53,10 +71,13 @@ impl Secrets {
     }
 }
 
-fn roles() -> Result<BTreeMap<String, String>, Error> {
-    let names =
-        DATABASES.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_owner")]).chain([SUPERUSER.to_owned(), READER.to_owned()]);
-    names.map(|name| Ok((name, random_hex(16)?))).collect()
+fn role_names() -> impl Iterator<Item = String> {
+    let owned = DATABASES.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_owner")]);
+    owned.chain([SUPERUSER.to_owned(), READER.to_owned()])
+}
+
+fn passwords(names: impl IntoIterator<Item = String>) -> Result<BTreeMap<String, String>, Error> {
+    names.into_iter().map(|name| Ok((name, random_hex(16)?))).collect()
 }
 
 /// Replaces `path` with `text`, readable by this user only; a reader sees the old or the new text, never half of it.

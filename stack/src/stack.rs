@@ -123,6 +123,7 @@ impl Stack {
             port: number("kafka"),
             controller_port: number("kafka-controller"),
             proxied: options.proxied.map(|advertised| (number("kafka-proxied"), advertised)),
+            principals: if options.secured { Some(secrets.all_principals()?) } else { None },
             heap_mb: options.kafka_heap_mb,
             more: options.kafka_settings.clone(),
             folder: kafka::folder(&folder),
@@ -285,6 +286,11 @@ impl Stack {
                 set("READER_ROLE", READER.to_owned());
             }
             set("KAFKA_BOOTSTRAP", self.service_bootstrap());
+            let principal = if verb == "setup" { kafka::SETUP } else { service.name() };
+            if let Some((user, password)) = self.kafka_login(principal) {
+                set("KAFKA_USER", user);
+                set("KAFKA_PASSWORD", password);
+            }
             set("SCHEMA_REGISTRY_URL", self.registry_url());
             if service != Service::Inventory {
                 set("TOKEN_KEY", self.secrets.token_key.clone());

@@ -113,6 +113,10 @@ impl Stack {
         if crate::settings::web_folder().is_some() {
             env.insert("STOREFRONT_URL".to_owned(), self.gateway_url());
         }
+        if let Some((user, password)) = self.kafka_login(crate::postgres::READER) {
+            env.insert("KAFKA_USER".to_owned(), user);
+            env.insert("KAFKA_PASSWORD".to_owned(), password);
+        }
         for name in DATABASES {
             env.insert(format!("{}_DATABASE_URL", name.to_uppercase()), self.reader_url(name));
         }

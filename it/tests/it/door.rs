@@ -9,6 +9,7 @@ use sqlx::{Connection as _, PgConnection};
 use stack::{Provider, Service, Stack};
 use uuid::Uuid;
 
+use crate::rights;
 use crate::wait::{SOON, until};
 
 const ALL: &str = "orders:read orders:write stock:write";
@@ -71,6 +72,11 @@ async fn the_door_of_the_whole_system() {
     killed_before_the_answer(&door, Service::Gateway).await;
     killed_before_the_answer(&door, Service::Orders).await;
     nothing_secret_was_logged(&door);
+    rights::are_the_agreed_ones(&door.stack).await;
+    for service in [Service::Orders, Service::Inventory, Service::Payments] {
+        door.stack.terminate(service).await.unwrap();
+    }
+    tokio::task::spawn_blocking(move || rights::each_may_its_own_and_nothing_else(&door.stack)).await.unwrap();
 }
 
 async fn only_bearers_come_in(door: &Door) {

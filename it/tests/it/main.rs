@@ -27,5 +27,6 @@ mod operators;
 mod paths;
 mod reader;
 mod refusals;
+mod rights;
 mod system;
 mod wait;

@@ -66,6 +66,7 @@ impl System {
         collect::Sources {
             http_log: Some(self.log.path().to_owned()),
             kafka: self.stack.kafka_bootstrap(),
+            kafka_login: None,
             registry: self.stack.registry_url(),
             orders_db: self.stack.reader_url("orders"),
             inventory_db: self.stack.reader_url("inventory"),

@@ -20,6 +20,7 @@ use super::known::Known;
 use super::parking::Parked;
 use super::source::{self, Event, Fetched, Settings, Wishes, lock};
 use super::timer::Timer;
+use crate::cluster::Login;
 use crate::failure::Failure;
 use crate::harm;
 use crate::retry;
@@ -46,8 +47,8 @@ pub struct Config {
     pub instance: String,
     /// Bootstrap servers.
     pub bootstrap: String,
-    /// More client settings, e.g. security.
-    pub options: Vec<(String, String)>,
+    /// The principal to log in as, if the brokers know any.
+    pub login: Option<Login>,
     /// Every topic of the system, to know its owner.
     pub topics: &'static [Topic],
     /// What a rebuild knows of messages that its database had handled before it was lost.
@@ -62,7 +63,7 @@ impl Config {
             group: group.to_owned(),
             instance: instance.into(),
             bootstrap: bootstrap.into(),
-            options: Vec::new(),
+            login: None,
             topics,
             catch_up: None,
         }
@@ -159,7 +160,7 @@ pub fn spawn<W: Work>(
         group: config.group.clone(),
         instance: config.instance.clone(),
         bootstrap: config.bootstrap.clone(),
-        options: config.options.clone(),
+        login: config.login.clone(),
         topics: routes.topics().iter().map(|topic| (*topic).to_owned()).chain(retry.clone()).collect(),
         retry,
     };

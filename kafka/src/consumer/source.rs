@@ -23,6 +23,7 @@ use super::TopicPartition;
 use super::assignment::{self, Taken};
 use super::chain::Link;
 use super::known::Known;
+use crate::cluster::Login;
 use crate::harm::{self, Sabotage};
 use crate::message::{HeaderText, MessageId, header};
 
@@ -77,7 +78,7 @@ pub(super) struct Settings {
     pub(super) group: String,
     pub(super) instance: String,
     pub(super) bootstrap: String,
-    pub(super) options: Vec<(String, String)>,
+    pub(super) login: Option<Login>,
     pub(super) topics: Vec<String>,
     /// Those of them that hold timers.
     pub(super) retry: Vec<String>,
@@ -252,9 +253,7 @@ fn connect(settings: &Arc<Settings>, pool: &PgPool, runtime: &Handle, events: &m
     if harm::sabotaged(Sabotage::ResetLatest) {
         config.set("auto.offset.reset", "latest");
     }
-    for (name, value) in &settings.options {
-        config.set(name, value);
-    }
+    Login::set(settings.login.as_ref(), &mut config);
     let context = Context {
         settings: Arc::clone(settings),
         pool: pool.clone(),

@@ -30,8 +30,8 @@ pub(crate) type Extent = Vec<(i64, i64)>;
 fn reader(client: &ClientConfig, isolation: &str) -> Result<BaseConsumer<Quiet>, Error> {
     let mut config = client.clone();
     config
-        // librdkafka wants a group for any assignment; nothing joins or commits.
-        .set("group.id", "rebuild")
+        // librdkafka wants a group for any assignment; nothing joins or commits. The one of the client's name may be described.
+        .set("group.id", client.get("client.id").unwrap_or("rebuild"))
         .set("isolation.level", isolation)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -31,6 +31,8 @@ use rdkafka::config::ClientConfig;
 use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Notify, watch};
 
+use crate::cluster::Login;
+
 pub use error::Error;
 pub(crate) use position::Quiet;
 pub use position::{Chain, Position};
@@ -43,8 +45,8 @@ pub struct Config {
     pub service: String,
     /// `bootstrap.servers`.
     pub bootstrap: String,
-    /// Further librdkafka settings, such as credentials. They cannot override the ones the protocol rests on.
-    pub client_options: Vec<(String, String)>,
+    /// The principal to log in as, if the brokers know any.
+    pub login: Option<Login>,
     /// The service's database, with the service's own role.
     pub connect: PgConnectOptions,
 }
@@ -52,12 +54,20 @@ pub struct Config {
 impl Config {
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
-        for (name, value) in &self.client_options {
-            client.set(name, value);
-        }
+        Login::set(self.login.as_ref(), &mut client);
         client.set("bootstrap.servers", &self.bootstrap).set("client.id", format!("{}.relay", self.service));
         client
     }
+}
+
+/// The transactional ids of a service's relay.
+pub(crate) fn transactional_ids(service: &str) -> impl Iterator<Item = String> {
+    (0..producer::PRODUCERS).map(move |number| format!("{service}.relay.{number}"))
+}
+
+/// The group that readers of the position topic name; nobody joins it.
+pub(crate) fn reader_group(service: &str) -> String {
+    format!("{service}.relay")
 }
 
 /// Starts the relay on a thread of its own. It waits for the lock, publishes while it owns it, and starts over after

@@ -244,7 +244,7 @@ fn ends(consumer: &BaseConsumer<Quiet>, topic: &str) -> Result<Option<(i64, i64)
 fn reader(client: &ClientConfig, service: &str) -> ClientConfig {
     let mut config = client.clone();
     config
-        .set("group.id", format!("{service}.relay"))
+        .set("group.id", super::reader_group(service))
         .set("isolation.level", "read_committed")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -16,8 +16,8 @@ mod tiers;
 pub use decide::{Decided, Decision, Error, Operator, TARGETS_MAX, Target, abandon, edit, redrive, skip};
 pub(crate) use letter::COLUMNS;
 pub use letter::{Filter, Group, Letter, State, groups, list, show};
-pub(crate) use tiers::retry_topics;
 pub use tiers::{Invalid, Tiers, decisions_topic, dlq_topic, tier_name, topic_names};
+pub(crate) use tiers::{is_timer, retry_topics};
 
 /// What becomes of a message's followers after its last attempt.
 pub use crate::route::AfterLast as Policy;

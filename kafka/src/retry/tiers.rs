@@ -125,6 +125,12 @@ pub fn decisions_topic(group: &str) -> String {
     format!("{group}.dlq.decisions")
 }
 
+/// Whether a failure topic is one of timers, not of letters.
+#[must_use]
+pub(crate) fn is_timer(topic: &str) -> bool {
+    topic.contains(".retry.")
+}
+
 /// The retry topics of a group, shortest delay first.
 #[must_use]
 pub(crate) fn retry_topics(settings: &super::Settings) -> Vec<String> {

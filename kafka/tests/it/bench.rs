@@ -122,7 +122,7 @@ impl Bench {
         let config = relay::Config {
             service: self.group.clone(),
             bootstrap: stack().await.kafka_bootstrap(),
-            client_options: Vec::new(),
+            login: None,
             connect: (*self.pool().connect_options()).clone(),
         };
         topic_with(&kafka::relay_topic(&self.group), 1, &[("cleanup.policy", "compact")]).await;

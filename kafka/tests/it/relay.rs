@@ -49,7 +49,7 @@ async fn a_relay_process() {
     let Ok(config) = std::env::var(CHILD) else { return };
     let mut parts = config.split(' ');
     let mut part = || parts.next().unwrap().to_owned();
-    let config = relay::Config { service: part(), bootstrap: part(), client_options: Vec::new(), connect: part().parse().unwrap() };
+    let config = relay::Config { service: part(), bootstrap: part(), login: None, connect: part().parse().unwrap() };
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let thread = relay::spawn(config, tokio::runtime::Handle::current(), Arc::default(), Arc::default(), stopped);
     // Ends with its parent, whose death closes the pipe.

@@ -66,7 +66,7 @@ impl World {
         let stack = Stack::infrastructure().await.unwrap();
         for service in [topics::INVENTORY, topics::PAYMENTS] {
             let own: Vec<_> = topics::owned_by(service).collect();
-            kafka::topics::create(&stack.kafka_bootstrap(), service, &own, PARTITIONS).await.unwrap();
+            kafka::topics::create(&kafka::Cluster::open(stack.kafka_bootstrap()), service, &own, PARTITIONS).await.unwrap();
         }
         let set_up = Command::new(env!("CARGO_BIN_EXE_order-service"))
             .arg("setup")

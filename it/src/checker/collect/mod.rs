@@ -16,6 +16,8 @@ pub struct Sources {
     pub http_log: Option<PathBuf>,
     /// `host:port` of the broker.
     pub kafka: String,
+    /// Name and password to log in to the broker with by SCRAM-SHA-512, where it knows principals.
+    pub kafka_login: Option<(String, String)>,
     /// The ccompat base of the registry.
     pub registry: String,
     /// URL of the orders database, for a role that may read.
@@ -98,7 +100,7 @@ pub async fn collect(sources: &Sources) -> Result<World, Error> {
         Box::pin(sql::inventory(&sources.inventory_db)),
         Box::pin(sql::payments(&sources.payments_db)),
         Box::pin(sql::operations(&sources.provider_db)),
-        Box::pin(topics::read(&sources.kafka)),
+        Box::pin(topics::read(&sources.kafka, sources.kafka_login.as_ref())),
     )?;
     let records = values::decode(&sources.registry, read.records).await?;
     let mut world = World { http, ends: read.ends, records, positions: read.positions, orders, inventory, payments, operations };

@@ -53,10 +53,10 @@ enum Isolation {
 ///
 /// # Errors
 /// [`Error::Kafka`], [`Error::TopicMissing`], [`Error::Stalled`].
-pub(super) async fn read(bootstrap: &str) -> Result<Read, Error> {
+pub(super) async fn read(bootstrap: &str, login: Option<&(String, String)>) -> Result<Read, Error> {
     let of = |isolation| {
-        let bootstrap = bootstrap.to_owned();
-        move || Reader::new(&bootstrap, isolation)
+        let (bootstrap, login) = (bootstrap.to_owned(), login.cloned());
+        move || Reader::new(&bootstrap, login.as_ref(), isolation)
     };
     let (uncommitted, committed) = (of(Isolation::Uncommitted), of(Isolation::Committed));
     let bounds = tokio::task::spawn_blocking(move || bounds(&uncommitted()?, &committed()?)).await??;
@@ -134,12 +134,17 @@ fn raw(message: &BorrowedMessage<'_>) -> Option<Raw> {
 struct Reader(BaseConsumer);
 
 impl Reader {
-    fn new(bootstrap: &str, isolation: Isolation) -> Result<Self, Error> {
+    fn new(bootstrap: &str, login: Option<&(String, String)>, isolation: Isolation) -> Result<Self, Error> {
         let isolation = match isolation {
             Isolation::Uncommitted => "read_uncommitted",
             Isolation::Committed => "read_committed",
         };
-        ClientConfig::new()
+        let mut client = ClientConfig::new();
+        if let Some((user, password)) = login {
+            client.set("security.protocol", "SASL_PLAINTEXT").set("sasl.mechanism", "SCRAM-SHA-512");
+            client.set("sasl.username", user).set("sasl.password", password);
+        }
+        client
             .set("bootstrap.servers", bootstrap)
             .set("group.id", "it.checker") // demanded by the client; nothing is ever committed to it
             .set("isolation.level", isolation)

@@ -56,7 +56,7 @@ pub async fn serve(role: Role) -> anyhow::Result<()> {
     let units =
         Units::new(pool, Arc::new(codec(&role.registry).await?), Arc::new(partitions()), Arc::clone(&wake), Arc::new(Notify::new()))
             .with_retry(retry::Settings { group: GROUP.to_owned(), tiers: tiers()? });
-    let config = relay::Config { service: GROUP.to_owned(), bootstrap: role.bootstrap.clone(), client_options: Vec::new(), connect };
+    let config = relay::Config { service: GROUP.to_owned(), bootstrap: role.bootstrap.clone(), login: None, connect };
     let thread = relay::spawn(config, tokio::runtime::Handle::current(), wake, Arc::default(), stopped.clone());
     let config = consumer::Config::new(GROUP, format!("{GROUP}-{}", role.number), role.bootstrap, topics);
     let after_last = if role.release { AfterLast::Release } else { AfterLast::Hold };

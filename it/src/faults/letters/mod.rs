@@ -100,7 +100,7 @@ impl Letters {
         .await?;
         let bootstrap = stack.kafka_bootstrap();
         create(&bootstrap).await?;
-        let config = relay::Config { service: GROUP.to_owned(), bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
+        let config = relay::Config { service: GROUP.to_owned(), bootstrap: bootstrap.clone(), login: None, connect };
         let own: Vec<String> = retry::topic_names(GROUP, &tiers()?).into_iter().chain([Undone::TOPIC.to_owned()]).collect();
         relay::write_first_position(&config, &own.iter().map(String::as_str).collect::<Vec<_>>()).await?;
         let codec = codec(&stack.registry_url()).await?;

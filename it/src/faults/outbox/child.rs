@@ -32,8 +32,7 @@ pub struct Role {
 /// It cannot start.
 pub async fn serve(role: Role) -> anyhow::Result<()> {
     kafka::harm::install_from_environment().map_err(anyhow::Error::msg)?;
-    let config =
-        relay::Config { service: role.service, bootstrap: role.bootstrap, client_options: Vec::new(), connect: role.database.parse()? };
+    let config = relay::Config { service: role.service, bootstrap: role.bootstrap, login: None, connect: role.database.parse()? };
     let (_stop, stopped) = watch::channel(false);
     let status = Arc::new(relay::Status::default());
     let thread = relay::spawn(config, tokio::runtime::Handle::current(), Arc::default(), Arc::clone(&status), stopped);

@@ -115,7 +115,7 @@ impl Outbox {
         let service = format!("{name}-{}", database.name.rsplit('_').next().unwrap_or_default());
         let (events, commands) = (format!("{service}.events"), format!("{service}.commands"));
         topic::create(&infra.stack.kafka_bootstrap(), &service, &[&events, &commands]).await?;
-        let config = relay::Config { service: service.clone(), bootstrap: infra.bootstrap(), client_options: Vec::new(), connect };
+        let config = relay::Config { service: service.clone(), bootstrap: infra.bootstrap(), login: None, connect };
         relay::write_first_position(&config, &[&events, &commands]).await?;
         Ok(Self { service, events, commands, config, url: database.owner_url, incarnation, direct: infra.stack.kafka_bootstrap() })
     }

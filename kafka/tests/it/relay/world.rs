@@ -112,8 +112,10 @@ impl World {
         let service = format!("relaytest{name}");
         let (events, commands): (&'static str, &'static str) = (format!("{service}.events").leak(), format!("{service}.commands").leak());
         let topic = |name| Topic { name, owner: "relaytest", key: "key", records: &[] };
-        kafka::topics::create(&stack.kafka_bootstrap(), &service, &[&topic(events), &topic(commands)], PARTITIONS).await.unwrap();
-        let config = relay::Config { service: service.clone(), bootstrap, client_options: Vec::new(), connect };
+        kafka::topics::create(&kafka::Cluster::open(stack.kafka_bootstrap()), &service, &[&topic(events), &topic(commands)], PARTITIONS)
+            .await
+            .unwrap();
+        let config = relay::Config { service: service.clone(), bootstrap, login: None, connect };
         Self { service, events, commands, config, url: database.owner_url, incarnation }
     }
 
