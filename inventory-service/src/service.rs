@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
+use kafka::config::Config;
+use kafka::ops::Admission;
 use kafka::registry::Gate;
 use kafka::{Context, Failure, History, Micros, Needs, NoEffects, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
 use schemas::inventory;
@@ -63,6 +65,10 @@ impl Service for Inventory {
 
     fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Result<(), Failure> {
         replay::replay(history, replay)
+    }
+
+    fn operators(&self, config: &Config) -> anyhow_lite::Result<Admission> {
+        Ok(http::door(config)?.operators())
     }
 
     fn streams_of(story: &str) -> Vec<String> {

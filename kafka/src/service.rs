@@ -5,9 +5,10 @@ use std::sync::Arc;
 use actix_web::web::ServiceConfig;
 use record::Topic;
 
+use crate::config::Config;
 use crate::effects::Effects;
 use crate::failure::Failure;
-use crate::ops::Sagas;
+use crate::ops::{Admission, Sagas};
 use crate::registry::Gate;
 use crate::replay::{History, Replay};
 use crate::route::Routes;
@@ -60,6 +61,12 @@ pub trait Service: Send + Sync + Sized + 'static {
 
     /// Registers the HTTP routes.
     fn configure(http: &Self::Http, config: &mut ServiceConfig);
+
+    /// Judges who may operate it: see [`Admission`].
+    ///
+    /// # Errors
+    /// The configuration lets in nobody, or everybody by mistake.
+    fn operators(&self, config: &Config) -> anyhow_lite::Result<Admission>;
 
     /// The sagas it runs, as operators see them; none unless it runs some.
     fn sagas(&self) -> Option<Arc<dyn Sagas>> {

@@ -27,8 +27,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Where the ops ports are.
-#[derive(Debug, Clone, Args)]
+/// Where the ops ports are, and as whom they are asked.
+#[derive(Clone, Args)]
 pub struct ServiceUrls {
     /// Ops port of order-service.
     #[arg(long, global = true, env = "ORDERS_OPS_URL", value_name = "URL", hide_env_values = true)]
@@ -39,6 +39,20 @@ pub struct ServiceUrls {
     /// Ops port of payment-service.
     #[arg(long, global = true, env = "PAYMENTS_OPS_URL", value_name = "URL", hide_env_values = true)]
     pub payments_url: Option<String>,
+    /// Access token with the scopes ops:read and ops:write, where the services want one. Not an argument, which everybody on the machine can
+    /// read: `OPS_TOKEN`, or a file.
+    #[arg(long, global = true, env = "OPS_TOKEN", hide = true)]
+    pub token: Option<String>,
+    /// File with an access token, where the services want one; it wins over one in the environment.
+    #[arg(long, global = true, env = "OPS_TOKEN_FILE", value_name = "FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for ServiceUrls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // not the token
+        f.debug_struct("ServiceUrls").field("orders", &self.orders_url).field("inventory", &self.inventory_url).finish_non_exhaustive()
+    }
 }
 
 /// The command groups.

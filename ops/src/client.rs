@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use operation::{Filter, Problem};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -78,6 +79,9 @@ impl Error {
             Self::Refused { problem, .. } => match problem.code.as_str() {
                 "letter_not_found" => Some("next: ops dlq list --letters"),
                 "saga_not_found" | "saga_not_stuck" => Some("next: ops saga list"),
+                "unauthenticated" => Some("next: set OPS_TOKEN_FILE or OPS_TOKEN to an access token with the scope ops:read or ops:write"),
+                "invalid_token" => Some("next: get another token; this one has ended or is not for these services"),
+                "insufficient_scope" => Some("next: get a token with the scope ops:read to look, ops:write to act"),
                 "edit_invalid" => Some("next: ops dlq show, and start from the body it prints"),
                 _ => None,
             },
@@ -107,9 +111,11 @@ impl Services {
     /// # Errors
     /// The HTTP client cannot be set up.
     pub fn new(urls: &ServiceUrls) -> Result<Self, Error> {
+        let headers = token(urls)?.map(|token| bearer(&token)).transpose()?.into_iter().map(|value| (AUTHORIZATION, value)).collect();
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .no_proxy()
+            .default_headers(headers)
             .build()
             .map_err(|error| Error::Here(anyhow::Error::new(error).context("set up the HTTP client")))?;
         let named = [("orders", &urls.orders_url), ("inventory", &urls.inventory_url), ("payments", &urls.payments_url)];
@@ -161,6 +167,25 @@ impl Services {
             parts.ok_or_else(|| Error::Usage(format!("{name} is no letter; they are called group/number, e.g. inventory/17")))?;
         Ok((self.get(group)?, number))
     }
+}
+
+/// The token to show, from its file or the environment.
+fn token(urls: &ServiceUrls) -> Result<Option<String>, Error> {
+    let text = match &urls.token_file {
+        Some(path) => {
+            let read = std::fs::read_to_string(path);
+            Some(read.map_err(|error| Error::Usage(format!("read the token in {}: {error}", path.display())))?)
+        }
+        None => urls.token.clone(),
+    };
+    Ok(text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()))
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_not_a_header| Error::Usage("the token has characters that no token has".to_owned()))?;
+    value.set_sensitive(true); // it is not printed
+    Ok(value)
 }
 
 impl Service {

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use actix_web::web::ServiceConfig;
 use identity::Door;
-use kafka::ops::Sagas;
+use kafka::config::Config;
+use kafka::ops::{Admission, Sagas};
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
 use kafka::{Context, Failure, History, Micros, Needs, NoEffects, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
@@ -45,6 +46,11 @@ impl Orders {
     fn saga(&self) -> &OrderSaga {
         self.saga.get_or_init(|| OrderSaga::new(self.definition.clone()))
     }
+}
+
+fn door(config: &Config) -> anyhow_lite::Result<Door> {
+    let trusts_header = config.text("trust_customer_header")? == "true";
+    Ok(Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?)
 }
 
 fn gate(subject: &str, ours: &str, theirs: &[(u32, String)]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -93,10 +99,9 @@ impl Service for Orders {
         let sealer = Sealer::new(TOKEN_KEY_ID, context.config.secret("token_key")?.expose())?;
         let writer = Writer { units: context.units.clone(), saga: self.saga().clone() };
         let config = &context.config;
-        let trusts_header = config.text("trust_customer_header")? == "true";
         tokio::spawn(sweep::run(context.units.clone(), context.stop.clone()));
         Ok(Face {
-            door: Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?,
+            door: door(config)?,
             follow: Follow::spawn(context.units.clone()),
             open_orders: OpenOrders::new(config.number("open_orders_max")?),
             units: context.units.clone(),
@@ -109,6 +114,10 @@ impl Service for Orders {
 
     fn configure(http: &Face, config: &mut ServiceConfig) {
         http::configure(http, config);
+    }
+
+    fn operators(&self, config: &Config) -> anyhow_lite::Result<Admission> {
+        Ok(door(config)?.operators())
     }
 
     fn sagas(&self) -> Option<Arc<dyn Sagas>> {

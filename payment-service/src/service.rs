@@ -4,6 +4,9 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::{self, ServiceConfig};
 use contract::{Code, Problem};
+use identity::Door;
+use kafka::config::Config;
+use kafka::ops::Admission;
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
 use kafka::{Context, Failure, History, Micros, Needs, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
@@ -66,6 +69,11 @@ impl Service for Payments {
 
     fn replay(&self, history: &History<'_>, replay: &mut Replay<'_, Books>) -> Result<(), Failure> {
         replay::replay(history, replay)
+    }
+
+    fn operators(&self, config: &Config) -> anyhow_lite::Result<Admission> {
+        let trusts = config.text("trust_customer_header")? == "true";
+        Ok(Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts)?.operators())
     }
 
     fn streams_of(story: &str) -> Vec<String> {

@@ -10,11 +10,13 @@
 
 mod door;
 mod keys;
+mod operators;
 mod provider;
 mod scope;
 mod verifier;
 
 pub use door::{Caller, Door, OpenDoor};
+pub use operators::Operators;
 pub use provider::ProviderError;
 pub use scope::{Scope, Scopes};
 pub use verifier::{Identity, Refused, Settings, Verifier};

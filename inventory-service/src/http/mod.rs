@@ -9,6 +9,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use contract::{Code, Problem, headers};
 use identity::{Door, Scope};
+use kafka::config::Config;
 use kafka::{Bridge, Context, Refused, Units, anyhow_lite};
 use values::CustomerId;
 
@@ -22,12 +23,15 @@ pub struct Http {
     units: Units,
 }
 
+/// Where customers and operators are let in or not.
+pub(crate) fn door(config: &Config) -> anyhow_lite::Result<Door> {
+    let trusts_header = config.text("trust_customer_header")? == "true";
+    Ok(Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?)
+}
+
 impl Http {
     pub(crate) fn new(context: &Context) -> anyhow_lite::Result<Self> {
-        let config = &context.config;
-        let trusts_header = config.text("trust_customer_header")? == "true";
-        let door = Door::new(config.optional("oidc_issuer"), config.optional("oidc_audience"), trusts_header)?;
-        Ok(Self::of(door, context.bridge.clone(), context.units.clone()))
+        Ok(Self::of(door(&context.config)?, context.bridge.clone(), context.units.clone()))
     }
 
     pub(crate) const fn of(door: Door, bridge: Bridge, units: Units) -> Self {

@@ -9,8 +9,8 @@ use sqlx::{Connection as _, PgConnection};
 use stack::{Provider, Service, Stack};
 use uuid::Uuid;
 
-use crate::rights;
 use crate::wait::{SOON, until};
+use crate::{ops_port, rights};
 
 const ALL: &str = "orders:read orders:write stock:write";
 
@@ -71,6 +71,8 @@ async fn the_door_of_the_whole_system() {
     only_the_owner_sees(&door, order).await;
     killed_before_the_answer(&door, Service::Gateway).await;
     killed_before_the_answer(&door, Service::Orders).await;
+    ops_port::only_operators_come_in(&door.stack).await;
+    ops_port::the_command_line_shows_its_token(&door.stack).await;
     nothing_secret_was_logged(&door);
     rights::are_the_agreed_ones(&door.stack).await;
     for service in [Service::Orders, Service::Inventory, Service::Payments] {

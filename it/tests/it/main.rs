@@ -24,6 +24,7 @@ mod groups;
 mod idempotency;
 mod judge;
 mod operators;
+mod ops_port;
 mod paths;
 mod reader;
 mod refusals;

@@ -17,17 +17,22 @@
 //! | `POST /ops/rebuild` with [`Act`] | [`Rebuild`] |
 //! | `GET /ops/stories/{id}` | [`Story`]: everything this service knows of one story |
 //!
+//! Where the service knows an identity provider, every path below `/ops` wants a bearer token: `ops:read` to look ([`Access::Read`]),
+//! `ops:write` for what is posted, plans included. Health and metrics are open.
+//!
 //! Lists answer pages: `next` is the `after` of the next one, null at the end. Refusals are [`Problem`]s,
 //! `application/problem+json` (RFC 9457). What changes something names who and why, and only does it with
 //! `"execute": true`; without it the answer is the plan.
 #![warn(missing_docs)]
 
+mod access;
 mod letter;
 mod problem;
 mod rebuild;
 mod saga;
 mod story;
 
+pub use access::{Access, ROUTES};
 pub use letter::{
     Body, Decide, Decided, Decision, Edit, Edited, Filter, Group, Groups, Header, Key, Letter, LetterDetail, Letters, Outcome, Target,
 };

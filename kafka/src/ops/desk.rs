@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use operation::{Act, Acted, Saga, SagaDetail};
 use serde::Serialize;
 
+use super::admission::Bearer;
 use super::problem::Refusal;
 use crate::bridge::Bridge;
 use crate::store::Units;
@@ -86,13 +87,13 @@ pub fn instant(micros: Micros) -> Timestamp {
     Timestamp::from_microsecond(micros).unwrap_or_default()
 }
 
-/// Who decides and why must be said, in a few words.
-pub(super) fn signed(who: &str, why: &str) -> Result<(), Refusal> {
+/// Who decides and why must be said, in a few words. Returns the name to keep.
+pub(super) fn signed(bearer: &Bearer, who: &str, why: &str) -> Result<String, Refusal> {
     for (name, text, most) in [("who", who, 200), ("why", why, 1_000)] {
         let length = text.chars().count();
         if text.trim().is_empty() || length > most || text.chars().any(char::is_control) {
             return Err(Refusal::unsigned(format!("{name} is a text of 1 to {most} characters without control characters")));
         }
     }
-    Ok(())
+    Ok(bearer.signs(who))
 }

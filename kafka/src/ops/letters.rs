@@ -1,10 +1,11 @@
 //! Dead letters and what waits to be tried again: lists, one letter, decisions.
 
-use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use operation::{DECIDE_MAX, Decide, Edit};
 use serde::de::DeserializeOwned;
 
+use super::admission::Bearer;
 use super::desk::{Desk, Slot, answer, instant, signed};
 use super::problem::Refusal;
 use super::query::{FILTER, Wanted};
@@ -208,27 +209,27 @@ enum Bulk {
     Abandon,
 }
 
-async fn redrive(slot: Data<Slot>, body: Bytes) -> HttpResponse {
-    decide(&slot, &body, Bulk::Redrive).await
+async fn redrive(slot: Data<Slot>, bearer: ReqData<Bearer>, body: Bytes) -> HttpResponse {
+    decide(&slot, &bearer, &body, Bulk::Redrive).await
 }
 
-async fn skip(slot: Data<Slot>, body: Bytes) -> HttpResponse {
-    decide(&slot, &body, Bulk::Skip).await
+async fn skip(slot: Data<Slot>, bearer: ReqData<Bearer>, body: Bytes) -> HttpResponse {
+    decide(&slot, &bearer, &body, Bulk::Skip).await
 }
 
-async fn abandon(slot: Data<Slot>, body: Bytes) -> HttpResponse {
-    decide(&slot, &body, Bulk::Abandon).await
+async fn abandon(slot: Data<Slot>, bearer: ReqData<Bearer>, body: Bytes) -> HttpResponse {
+    decide(&slot, &bearer, &body, Bulk::Abandon).await
 }
 
-async fn decide(slot: &Slot, body: &Bytes, bulk: Bulk) -> HttpResponse {
+async fn decide(slot: &Slot, bearer: &Bearer, body: &Bytes, bulk: Bulk) -> HttpResponse {
     answer(slot, |desk| {
         let asked: Decide = json(body)?;
-        signed(&asked.who, &asked.why)?;
+        let who = signed(bearer, &asked.who, &asked.why)?;
         if asked.letters.is_empty() || asked.letters.len() > DECIDE_MAX {
             return Err(Refusal::body(format!("letters has 1 to {DECIDE_MAX} entries")));
         }
         Ok(async move {
-            let by = Operator { who: asked.who, why: asked.why };
+            let by = Operator { who, why: asked.why };
             let targets: Vec<Target> =
                 asked.letters.iter().map(|target| Target { pos: target.id, redrive_no: target.redrive_no }).collect();
             let decided = match (asked.execute, bulk) {
@@ -259,11 +260,11 @@ fn refused(error: retry::Error) -> Refusal {
     }
 }
 
-async fn edit(slot: Data<Slot>, id: Path<String>, body: Bytes) -> HttpResponse {
+async fn edit(slot: Data<Slot>, bearer: ReqData<Bearer>, id: Path<String>, body: Bytes) -> HttpResponse {
     answer(&slot, |desk| {
         let id = number(&id)?;
-        let asked: Edit = json(&body)?;
-        signed(&asked.who, &asked.why)?;
+        let mut asked: Edit = json(&body)?;
+        asked.who = signed(&bearer, &asked.who, &asked.why)?;
         Ok(edited(desk, id, asked))
     })
     .await

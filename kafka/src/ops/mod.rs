@@ -1,6 +1,7 @@
 //! The ops port: `/livez`, `/readyz`, `/startupz`, `/metrics`, and what operators do (crate `operation` lists it). Apart from
 //! the public port, never published.
 
+mod admission;
 mod desk;
 mod letters;
 mod problem;
@@ -11,12 +12,14 @@ mod stories;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::consumer;
 use crate::relay;
 
+pub use admission::Admission;
 pub use desk::{Desk, SagaStatus, Sagas, Slot, instant};
 pub use problem::Refusal;
 
@@ -85,6 +88,7 @@ pub fn serve(
     checks: Checks,
     metrics: PrometheusHandle,
     desk: Slot,
+    admission: Admission,
     (service, status): (&'static str, crate::rebuild::Status),
 ) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
@@ -95,6 +99,8 @@ pub fn serve(
             .app_data(web::Data::new(desk))
             .app_data(web::Data::new(known))
             .app_data(web::PayloadConfig::new(BODY_MAX))
+            .app_data(web::Data::new(admission.clone()))
+            .wrap(from_fn(admission::admit))
             .configure(rebuild::configure)
             .configure(letters::configure)
             .configure(stories::configure)

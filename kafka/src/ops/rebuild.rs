@@ -1,9 +1,10 @@
 //! Whether the service's database must be rebuilt, and the operator's word for it. Answered while nothing else is.
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, ReqData, ServiceConfig};
 use operation::Act;
 
+use super::admission::Bearer;
 use super::desk::signed;
 use super::letters::json;
 use super::problem::Refusal;
@@ -28,8 +29,8 @@ async fn show(known: Data<Known>) -> HttpResponse {
     answer(&known)
 }
 
-async fn begin(known: Data<Known>, body: Bytes) -> HttpResponse {
-    let asked = json(&body).and_then(|act: Act| signed(&act.who, &act.why).map(|()| act));
+async fn begin(known: Data<Known>, bearer: ReqData<Bearer>, body: Bytes) -> HttpResponse {
+    let asked = json(&body).and_then(|act: Act| Ok(Act { who: signed(&bearer, &act.who, &act.why)?, ..act }));
     match asked {
         Err(refusal) => refusal.response(),
         Ok(act) if !act.execute => answer(&known),

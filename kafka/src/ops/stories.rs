@@ -1,9 +1,10 @@
 //! Sagas, and everything a service knows of one story.
 
-use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use operation::Act;
 
+use super::admission::Bearer;
 use super::desk::{Desk, SagaStatus, Slot, answer, instant, signed};
 use super::letters::{effect, json, summary};
 use super::problem::Refusal;
@@ -53,20 +54,20 @@ async fn show(slot: Data<Slot>, id: Path<String>) -> HttpResponse {
     .await
 }
 
-async fn resume(slot: Data<Slot>, id: Path<String>, body: Bytes) -> HttpResponse {
+async fn resume(slot: Data<Slot>, bearer: ReqData<Bearer>, id: Path<String>, body: Bytes) -> HttpResponse {
     answer(&slot, |desk| {
-        let act: Act = json(&body)?;
-        signed(&act.who, &act.why)?;
+        let mut act: Act = json(&body)?;
+        act.who = signed(&bearer, &act.who, &act.why)?;
         let sagas = desk.sagas.clone().ok_or_else(Refusal::nothing_here)?;
         Ok(sagas.resume(desk.units, id.into_inner(), act))
     })
     .await
 }
 
-async fn abandon(slot: Data<Slot>, id: Path<String>, body: Bytes) -> HttpResponse {
+async fn abandon(slot: Data<Slot>, bearer: ReqData<Bearer>, id: Path<String>, body: Bytes) -> HttpResponse {
     answer(&slot, |desk| {
-        let act: Act = json(&body)?;
-        signed(&act.who, &act.why)?;
+        let mut act: Act = json(&body)?;
+        act.who = signed(&bearer, &act.who, &act.why)?;
         let sagas = desk.sagas.clone().ok_or_else(Refusal::nothing_here)?;
         Ok(sagas.abandon(desk.units, id.into_inner(), act))
     })
