@@ -215,7 +215,14 @@ async fn serve<S: Service>(service: Arc<S>, config: Config) -> anyhow_lite::Resu
     let checks = ops::Checks { relay: Some(Arc::clone(&relay_status)), ..ops::Checks::default() };
     let desk = ops::Slot::default();
     let recovery = rebuild::Status::default();
-    let ops_server = ops::serve(config.text("ops_addr")?, checks.clone(), metrics, Arc::clone(&desk), service.operators(&config)?, (S::NAME, recovery.clone()))?;
+    let ops_server = ops::serve(
+        config.text("ops_addr")?,
+        checks.clone(),
+        metrics,
+        Arc::clone(&desk),
+        service.operators(&config)?,
+        (S::NAME, recovery.clone()),
+    )?;
     let ops_handle = ops_server.handle();
     tokio::spawn(ops_server);
     let (stopper, stop) = watch::channel(false);

@@ -59,14 +59,7 @@ impl Config {
     /// A member of `group`, which is also the service's name; `topics` are all of the system.
     #[must_use]
     pub fn new(group: &str, instance: impl Into<String>, bootstrap: impl Into<String>, topics: &'static [Topic]) -> Self {
-        Self {
-            group: group.to_owned(),
-            instance: instance.into(),
-            bootstrap: bootstrap.into(),
-            login: None,
-            topics,
-            catch_up: None,
-        }
+        Self { group: group.to_owned(), instance: instance.into(), bootstrap: bootstrap.into(), login: None, topics, catch_up: None }
     }
 }
 
