@@ -110,9 +110,8 @@ async fn set_up<S: Service>(service: &S, config: Config, give_up: bool) -> anyho
         give_up,
     };
     let transient = |error: &setup::Error| match error {
-        setup::Error::Database(_) | setup::Error::Topics(_) => true,
+        setup::Error::Database(_) | setup::Error::Topics(_) | setup::Error::Rights(_) => true,
         setup::Error::Relay(error) => !error.is_final(),
-        setup::Error::Rights(_) => true,
         setup::Error::Migrate(_) | setup::Error::Role(_) => false,
     };
     wait_for("the database and Kafka", || setup::run::<S>(&options), transient).await?;
