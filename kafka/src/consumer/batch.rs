@@ -33,6 +33,8 @@ pub(super) struct Plan<'a, W: Work> {
     pub(super) moves: Vec<Move>,
     pub(super) ready: Vec<Ready<'a, W>>,
     pub(super) repeats: u64,
+    /// The topics of the records that no handler wants: read, and so not failed.
+    passed_over: Vec<&'a str>,
 }
 
 /// A record that cannot be handled now: its partition's part of the batch ends before it.
@@ -78,7 +80,7 @@ pub(super) async fn plan<'a, W: Work>(
     offers: &[Offer<'a>],
     notes: &Notes<'_>,
 ) -> (Plan<'a, W>, Vec<Held>) {
-    let mut plan = Plan { moves: Vec::new(), ready: Vec::new(), repeats: 0 };
+    let mut plan = Plan { moves: Vec::new(), ready: Vec::new(), repeats: 0, passed_over: Vec::new() };
     let mut held = Vec::new();
     for offer in offers {
         let mut last = offer.last.clone();
@@ -88,7 +90,7 @@ pub(super) async fn plan<'a, W: Work>(
             let mut chained = true;
             match take(codec, routes, offer.owner, &last, record).await {
                 Ok(Taken::Repeat) => plan.repeats += 1,
-                Ok(Taken::PassedOver) => {}
+                Ok(Taken::PassedOver) => plan.passed_over.push(&record.at.topic),
                 Ok(Taken::Item(mut item)) => {
                     let handler = item.handler(&record.at.topic);
                     if notes.open.contains(handler) && offer.breaker != Some(handler) {
@@ -241,6 +243,7 @@ async fn decide<W: Work>(
     }
     let mut unit = units.load(&mut tx, needs).await?;
     let mut parking = Parking::new(unit.now(), blocked);
+    plan.passed_over.iter().for_each(|topic| windows.passed(topic));
     for (index, ready) in plan.ready.iter().enumerate() {
         let Ready { record, item } = ready;
         let steps = item.compensates();
@@ -261,6 +264,7 @@ async fn decide<W: Work>(
         let failure = match learnt.failed.get(&index).map_or_else(|| item.decide(&mut unit), |failure| Tried::Failed(failure.clone())) {
             Tried::Handled => {
                 windows.passed(handler);
+                windows.passed(&record.at.topic);
                 parking.undo(&item.meta.correlation, steps);
                 continue;
             }

@@ -276,7 +276,8 @@ impl<W: Work> Engine<W> {
                 let id = record.id.unwrap_or_else(|| MessageId::of_place(&record.at.topic, record.at.partition, record.offset));
                 let meta = Meta { id, correlation: record.correlation.clone(), key: String::from_utf8_lossy(&record.key).into_owned() };
                 let item = Item { route, meta, body };
-                if item.handler(&record.at.topic) == handler {
+                // What cannot be read never passes.
+                if item.body.is_ok() && (item.handler(&record.at.topic) == handler || record.at.topic == handler) {
                     items.push(item);
                 }
             }

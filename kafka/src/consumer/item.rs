@@ -97,7 +97,8 @@ pub(super) enum Tried {
 }
 
 impl<W: Work> Item<'_, W> {
-    /// The name under which its failures are counted.
+    /// The name under which its failures are counted: its handler's, or the topic's when no handler is known. A topic's are
+    /// counted among all its messages, a handler's among its own.
     pub(super) fn handler<'b>(&'b self, topic: &'b str) -> &'b str {
         self.route.map_or(topic, |route| route.record)
     }

@@ -72,6 +72,32 @@ async fn when_everything_fails_ten_are_routed_and_the_rest_waits_for_the_fix() {
     world.end(member).await;
 }
 
+note!(Unread, "unread.events");
+
+/// What cannot be read has no handler; it counts among all messages of its topic, not only among its likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unreadable_messages_among_many_good_ones_open_no_breaker_and_many_in_a_row_stop_nothing_for_ever() {
+    let world = World::new::<Unread>("retry_unread").await;
+    let member = world.member::<Unread>(Release).await;
+    for n in 0..150 {
+        world.write::<Unread>(&format!("k-{n}"), n).await;
+        if n % 10 == 5 {
+            world.write_bytes(&format!("bad-{n}"), Some(b"bad")).await;
+            // The next one is in another batch or not; the count must be the same.
+            world.wait_seen(&format!("k-{n}"), &[n]).await;
+        }
+        assert_eq!(member.held(), None, "message {n}");
+    }
+    world.wait_state(State::Dead, 15).await;
+    for n in 0..30 {
+        world.write_bytes(&format!("row-{n}"), Some(b"bad")).await;
+    }
+    world.write::<Unread>("last", 1_000).await;
+    world.wait_seen("last", &[1_000]).await;
+    assert_eq!(world.wait_state(State::Dead, 45).await.len(), 45);
+    world.end(member).await;
+}
+
 note!(Lonely, "lonely.events");
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_failure_in_a_batch_does_not_repeat_the_others_decisions() {
