@@ -5,9 +5,9 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked -p order-service -p inventory-service -p payment-service -p api-gateway \
+RUN cargo build --release --locked -p order-service -p inventory-service -p payment-service -p api-gateway -p edge \
  && mkdir /out \
- && for program in order-service inventory-service payment-service api-gateway; do strip -o "/out/$program" "target/release/$program"; done
+ && for program in order-service inventory-service payment-service api-gateway edge-purge; do strip -o "/out/$program" "target/release/$program"; done
 
 FROM node:22-bookworm-slim AS web
 WORKDIR /src
@@ -40,3 +40,8 @@ COPY --from=build /out/api-gateway /usr/local/bin/api-gateway
 COPY --from=web /src/dist /srv/web
 ENV WEB_FOLDER=/srv/web
 ENTRYPOINT ["api-gateway"]
+
+FROM runtime AS edge-purge
+COPY --from=build /out/edge-purge /usr/local/bin/edge-purge
+HEALTHCHECK NONE
+ENTRYPOINT ["edge-purge"]

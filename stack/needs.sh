@@ -43,6 +43,16 @@ build_web() {
   export STACK_WEB_DIR=$PWD/web/dist
 }
 
+edge_is_installed() {
+  [ -x /usr/sbin/haproxy ] && [ -x /usr/sbin/varnishd ]
+}
+
+# HAProxy and Varnish, as Debian has them; their own services are not started.
+install_edge() {
+  edge_is_installed || apt_get haproxy varnish || true
+  edge_is_installed || { echo "missing: HAProxy and Varnish — as root: apt-get install haproxy varnish" >&2; return 1; }
+}
+
 java_is_new_enough() {
   local version
   version=$("${JAVA_HOME:+$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)

@@ -26,6 +26,9 @@ pub struct Config {
     pub ops_addr: SocketAddr,
     pub orders_url: BaseUrl,
     pub inventory_url: BaseUrl,
+    pub orders_ops_url: OptionalUrl,
+    pub inventory_ops_url: OptionalUrl,
+    pub payments_ops_url: OptionalUrl,
     pub instance_id: String,
     pub log_format: LogFormat,
     pub rust_log: String,
@@ -98,6 +101,19 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct BaseUrl(hyper::http::uri::Authority);
+
+/// An upstream that may be left out: an empty text is none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OptionalUrl(pub Option<BaseUrl>);
+
+impl TryFrom<String> for OptionalUrl {
+    type Error = BaseUrlError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text.is_empty() { Ok(Self(None)) } else { BaseUrl::try_from(text).map(Some).map(Self) }
+    }
+}
 
 /// The text is not a base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -20,6 +20,7 @@ use metrics::Histogram;
 use values::OrderId;
 
 use crate::{
+    console::Desk,
     cors, events, gzip, hygiene, products,
     rates::Standing,
     routes::{Access, ROUTES, Route, Service, Then},
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) orders: Upstream,
     pub(crate) inventory: Upstream,
+    desks: [(Desk, Option<Upstream>); 3],
     served: RefCell<HashMap<(Option<usize>, u16), Histogram>>,
 }
 
@@ -44,7 +46,8 @@ impl fmt::Debug for Worker {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let upstream = |service| Upstream::new(service, &shared.config, &shared.metrics);
-        Self { orders: upstream(Service::Orders), inventory: upstream(Service::Inventory), served: RefCell::default(), shared }
+        let desks = Desk::ALL.map(|desk| (desk, Upstream::of_desk(desk, &shared.config, &shared.metrics)));
+        Self { orders: upstream(Service::Orders), inventory: upstream(Service::Inventory), desks, served: RefCell::default(), shared }
     }
 
     pub(crate) const fn upstream(&self, service: Service) -> &Upstream {
@@ -52,6 +55,11 @@ impl Worker {
             Service::Orders => &self.orders,
             Service::Inventory => &self.inventory,
         }
+    }
+
+    /// The ops port of a service; none where its address is not configured.
+    pub(crate) fn desk(&self, desk: Desk) -> Option<&Upstream> {
+        self.desks.iter().find(|(known, _)| *known == desk).and_then(|(_, upstream)| upstream.as_ref())
     }
 
     fn record(&self, route: Option<usize>, status: u16, started: Instant) {
@@ -115,6 +123,24 @@ pub(crate) fn serve_own(request: &HttpRequest, worker: &Worker, answer: impl FnO
     let mut notes = Notes::default();
     let limited = worker.shared.rates.address(request.peer_addr(), request.headers(), &mut notes.standing);
     let response = limited.and_then(|()| answer()).unwrap_or_else(|problem| refuse(worker, problem, request));
+    finish(worker, None, response, request, &request_id, &notes, started)
+}
+
+/// Serves what an operator asks: `answer` is not polled before the caller's address has shown its standing.
+pub(crate) async fn serve_operator(
+    request: &HttpRequest,
+    worker: &Worker,
+    answer: impl Future<Output = Result<HttpResponse, Problem>>,
+) -> HttpResponse {
+    let started = Instant::now();
+    let request_id = hygiene::request_id(request);
+    let mut notes = Notes::default();
+    let limited = worker.shared.rates.address(request.peer_addr(), request.headers(), &mut notes.standing);
+    let answered = match limited {
+        Ok(()) => answer.await,
+        Err(problem) => Err(problem),
+    };
+    let response = answered.unwrap_or_else(|problem| refuse(worker, problem, request));
     finish(worker, None, response, request, &request_id, &notes, started)
 }
 

@@ -4,6 +4,7 @@
 //! to a service at most once; a problem of the gateway itself is an RFC 9457 document like those of the services.
 
 pub mod config;
+mod console;
 mod cors;
 mod docs;
 mod events;

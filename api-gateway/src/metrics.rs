@@ -99,9 +99,9 @@ impl Metrics {
         self.recorder.register_histogram(&Key::from_parts(SERVER_DURATION, labels), &METADATA)
     }
 
-    /// Where the durations of requests to `service` go.
-    pub(crate) fn asked(&self, service: Service, outcome: Outcome) -> Histogram {
-        let labels = vec![Label::new("upstream", service.name()), Label::new("outcome", outcome.name())];
+    /// Where the durations of requests to `upstream` go.
+    pub(crate) fn asked(&self, upstream: &'static str, outcome: Outcome) -> Histogram {
+        let labels = vec![Label::new("upstream", upstream), Label::new("outcome", outcome.name())];
         self.recorder.register_histogram(&Key::from_parts(CLIENT_DURATION, labels), &METADATA)
     }
 
@@ -121,8 +121,8 @@ impl Metrics {
 pub(crate) struct AskedDurations(Vec<(Outcome, Histogram)>);
 
 impl AskedDurations {
-    pub(crate) fn new(metrics: &Metrics, service: Service) -> Self {
-        Self(Outcome::ALL.into_iter().map(|outcome| (outcome, metrics.asked(service, outcome))).collect())
+    pub(crate) fn new(metrics: &Metrics, upstream: &'static str) -> Self {
+        Self(Outcome::ALL.into_iter().map(|outcome| (outcome, metrics.asked(upstream, outcome))).collect())
     }
 
     pub(crate) fn record(&self, outcome: Outcome, duration: Duration) {

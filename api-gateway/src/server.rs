@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     config::Config,
-    docs,
+    console, docs,
     forward::{self, Worker},
     metrics::Metrics,
     ops, probe,
@@ -170,7 +170,12 @@ fn serve_http(shared: &Arc<Shared>) -> Result<(SocketAddr, Server), Error> {
     let for_workers = Arc::clone(shared);
     let factory = move || {
         let worker = Data::new(Worker::new(Arc::clone(&for_workers)));
-        App::new().app_data(worker).configure(routes).configure(docs::configure).default_service(web::to(site::serve))
+        App::new()
+            .app_data(worker)
+            .configure(routes)
+            .configure(console::configure)
+            .configure(docs::configure)
+            .default_service(web::to(site::serve))
     };
     let server = HttpServer::new(factory)
         .workers(config.workers)

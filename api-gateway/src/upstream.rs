@@ -19,6 +19,7 @@ use hyper_util::{
 
 use crate::{
     config::{BaseUrl, Config},
+    console::Desk,
     metrics::{AskedDurations, Metrics, Outcome},
     routes::Service,
 };
@@ -33,7 +34,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(1);
 /// A service as one worker reaches it: its own connections, so that nothing is shared between threads on the way.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    service: Service,
+    name: &'static str,
     authority: Authority,
     client: Client<HttpConnector, Full<Bytes>>,
     timeout: Duration,
@@ -62,18 +63,32 @@ pub(crate) struct Answer {
 impl Upstream {
     /// A client for `service`. To be made on the thread that uses it.
     pub(crate) fn new(service: Service, config: &Config, metrics: &Metrics) -> Self {
+        Self::at(service.name(), base_url(service, config), config, AskedDurations::new(metrics, service.name()))
+    }
+
+    /// A client for the ops port of a service; none where its address is not configured.
+    pub(crate) fn of_desk(desk: Desk, config: &Config, metrics: &Metrics) -> Option<Self> {
+        let (url, name) = match desk {
+            Desk::Orders => (&config.orders_ops_url, "orders ops"),
+            Desk::Inventory => (&config.inventory_ops_url, "inventory ops"),
+            Desk::Payments => (&config.payments_ops_url, "payments ops"),
+        };
+        url.0.as_ref().map(|url| Self::at(name, url, config, AskedDurations::new(metrics, name)))
+    }
+
+    fn at(name: &'static str, url: &BaseUrl, config: &Config, durations: AskedDurations) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.upstream_connect_timeout));
         let client =
             Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(config.upstream_idle).build(connector);
         Self {
-            service,
-            authority: base_url(service, config).authority().clone(),
+            name,
+            authority: url.authority().clone(),
             client,
             timeout: config.upstream_timeout,
             connect_retries: config.upstream_connect_retries,
-            durations: AskedDurations::new(metrics, service),
+            durations,
             logged_at: Cell::new(None),
         }
     }
@@ -126,7 +141,7 @@ impl Upstream {
         let now = Instant::now();
         if self.logged_at.get().is_none_or(|last| now.duration_since(last) >= LOG_PAUSE) {
             self.logged_at.set(Some(now));
-            tracing::warn!(upstream = self.service.name(), ?outcome, cause, "a request to an upstream failed");
+            tracing::warn!(upstream = self.name, ?outcome, cause, "a request to an upstream failed");
         }
         match outcome {
             Outcome::NotConnected => Problem::new(Code::Unavailable),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::part::{Part, Service};
 use crate::postgres::Database;
 use crate::stack::{Stack, lock};
@@ -13,6 +13,35 @@ impl Stack {
     #[must_use]
     pub fn gateway_url(&self) -> String {
         self.service_url(Service::Gateway, 1)
+    }
+
+    /// The address of the edge in plain HTTP, for this machine only; none without one.
+    #[must_use]
+    pub fn edge_url(&self) -> Option<String> {
+        self.edge.as_ref().map(|edge| format!("http://127.0.0.1:{}", edge.ports.http))
+    }
+
+    /// The same with TLS and a certificate nobody has signed.
+    #[must_use]
+    pub fn edge_tls_url(&self) -> Option<String> {
+        self.edge.as_ref().map(|edge| format!("https://127.0.0.1:{}", edge.ports.https))
+    }
+
+    /// What HAProxy counts, in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// It does not answer, or there is none.
+    pub async fn edge_figures(&self) -> Result<String, Error> {
+        let edge = self.edge.as_ref().ok_or_else(|| Error::NoSuchPart(Part::Balancer.to_string()))?;
+        let answer =
+            async { crate::registry::client()?.get(format!("http://127.0.0.1:{}/metrics", edge.ports.figures)).send().await?.text().await };
+        answer.await.map_err(std::io::Error::other).doing(|| "read the figures of HAProxy".to_owned())
+    }
+
+    /// The cache's own address, past HAProxy.
+    #[must_use]
+    pub fn cache_url(&self) -> Option<String> {
+        self.edge.as_ref().map(|edge| format!("http://127.0.0.1:{}", edge.ports.cache))
     }
 
     /// The HTTP address of one instance of a service.

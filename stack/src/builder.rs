@@ -43,6 +43,7 @@ pub struct Builder {
     pub(crate) kafka_heap_mb: u32,
     pub(crate) provider: Provider,
     pub(crate) secured: bool,
+    pub(crate) edge: bool,
     pub(crate) kafka_settings: Vec<(String, String)>,
 }
 
@@ -59,6 +60,7 @@ impl Default for Builder {
             kafka_heap_mb: 512,
             provider: Provider::Mock,
             secured: false,
+            edge: false,
             kafka_settings: Vec::new(),
         }
     }
@@ -75,6 +77,7 @@ impl Builder {
                 Part::Postgres | Part::Kafka | Part::Registry | Part::Identity => {
                     self.infrastructure.insert(part);
                 }
+                Part::Cache | Part::Purger | Part::Balancer => self.edge = true,
                 Part::Service(service, instance) => {
                     let count = self.instances.entry(service).or_default();
                     *count = instance.max(*count);
@@ -159,6 +162,15 @@ impl Builder {
     #[must_use]
     pub fn secured(mut self) -> Self {
         self.secured = true;
+        self
+    }
+
+    /// Puts HAProxy and Varnish in front of two gateways ([`Stack::edge_url`]). Both have to be installed.
+    #[must_use]
+    pub fn edge(mut self) -> Self {
+        self.edge = true;
+        let gateways = self.instances.entry(Service::Gateway).or_default();
+        *gateways = 2.max(*gateways);
         self
     }
 

@@ -129,7 +129,14 @@ impl Stack {
     pub async fn add_instance(&self, service: Service) -> Result<u32, Error> {
         let highest = |part: &Part| match part {
             Part::Service(of, instance) if *of == service => Some(*instance),
-            Part::Postgres | Part::Kafka | Part::Registry | Part::Identity | Part::Service(..) => None,
+            Part::Postgres
+            | Part::Kafka
+            | Part::Registry
+            | Part::Identity
+            | Part::Cache
+            | Part::Purger
+            | Part::Balancer
+            | Part::Service(..) => None,
         };
         let instance = lock(&self.processes).keys().filter_map(highest).max().unwrap_or(0) + 1;
         let part = service.instance(instance);

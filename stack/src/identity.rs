@@ -13,8 +13,6 @@ use crate::settings;
 
 /// What tokens for our API are for: `aud`.
 pub(crate) const AUDIENCE: &str = "orders-api";
-/// What who signs in at the mock may do, unless its page says otherwise.
-const CUSTOMER_SCOPES: &str = "openid orders:read orders:write";
 /// The page of the mock where one signs in as a customer or as the operator.
 const LOGIN_PAGE: &str = include_str!("../identity/login.html");
 /// The realm's client for command lines.
@@ -194,7 +192,7 @@ pub fn how_to_get_a_token(token_url: &str) -> String {
 }
 
 /// A client's id becomes the subject, what it asks for its scope. Who signs in by a browser gets the scopes of the role it chose on the page:
-/// what was asked for at the login is not known any more when the code is traded, and the page's claims win over these.
+/// what was asked for at the login is not known any more when the code is traded. Claims given here would win over the page's.
 fn mock_config(page: &Path) -> Value {
     json!({
         "interactiveLogin": true,
@@ -208,7 +206,7 @@ fn mock_config(page: &Path) -> Value {
                     "requestParam": "grant_type", "match": "client_credentials",
                     "claims": { "sub": "${clientId}", "aud": [AUDIENCE], "scope": "${scope}" },
                 },
-                { "requestParam": "grant_type", "match": "*", "claims": { "aud": [AUDIENCE], "scope": CUSTOMER_SCOPES } },
+                { "requestParam": "grant_type", "match": "*", "claims": { "aud": [AUDIENCE] } },
             ],
         }],
     })

@@ -10,6 +10,7 @@ mod address;
 mod archive;
 mod builder;
 mod control;
+mod edge;
 mod error;
 mod identity;
 mod kafka;
@@ -26,6 +27,7 @@ mod state;
 mod watchdog;
 
 pub use builder::{Builder, Ports, Provider};
+pub use edge::is_edge_installed;
 pub use error::Error;
 pub use identity::{TokenError, how_to_get_a_token};
 pub use part::{Part, Service};

@@ -66,6 +66,12 @@ pub enum Part {
     Registry,
     /// The identity provider; only where a stack asks for it.
     Identity,
+    /// Varnish, between HAProxy and what is the same for everybody; only with an edge.
+    Cache,
+    /// The program that tells the cache what changed; only with an edge.
+    Purger,
+    /// HAProxy in front of two gateways; only with an edge.
+    Balancer,
     /// An instance of one of our programs, counted from 1.
     Service(Service, u32),
 }
@@ -83,6 +89,9 @@ impl fmt::Display for Part {
             Self::Kafka => formatter.write_str("kafka"),
             Self::Registry => formatter.write_str("registry"),
             Self::Identity => formatter.write_str("identity"),
+            Self::Cache => formatter.write_str("cache"),
+            Self::Purger => formatter.write_str("purger"),
+            Self::Balancer => formatter.write_str("balancer"),
             Self::Service(service, instance) => write!(formatter, "{}-{instance}", service.name()),
         }
     }

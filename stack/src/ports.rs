@@ -71,6 +71,16 @@ pub(crate) fn plan(options: &Builder) -> Result<Vec<(String, Port)>, Error> {
         ("kafka-proxied".to_owned(), 6),
         ("identity".to_owned(), 7),
     ];
+    if options.edge {
+        let edge = [("edge-http", 8), ("edge-https", 9), ("edge-cache", 50), ("edge-origin", 51), ("edge-figures", 52)];
+        names.extend(edge.map(|(name, offset)| (name.to_owned(), offset)));
+    }
+    let gateways = options.instances.get(&Service::Gateway).copied().unwrap_or(0);
+    for (instance, offset) in (2..=gateways).zip((40..).step_by(2)) {
+        let part = Service::Gateway.instance(instance);
+        names.push((format!("{part}-http"), offset));
+        names.push((format!("{part}-ops"), offset + 1));
+    }
     for (service, first) in [(Service::Orders, 10), (Service::Inventory, 20), (Service::Payments, 30)] {
         let count = options.instances.get(&service).copied().unwrap_or(0).max(1);
         for (instance, offset) in (1..=count).zip((first..).step_by(2)) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 
 use crate::builder::Builder;
+use crate::edge::{self, Edge};
 use crate::error::{Doing, Error};
 use crate::identity::{AUDIENCE, Identity, TokenError};
 use crate::kafka::{self, Broker};
@@ -40,6 +41,7 @@ pub struct Stack {
     pub(crate) broker: Broker,
     pub(crate) registry: Registry,
     pub(crate) identity: Identity,
+    pub(crate) edge: Option<Edge>,
     pub(crate) ports: Mutex<BTreeMap<String, Port>>,
     pub(crate) processes: Mutex<BTreeMap<Part, Arc<Process>>>,
     watchdog: Arc<Watchdog>,
@@ -89,6 +91,10 @@ impl Stack {
         try_join_all(started.iter().filter(|service| service.has_database()).map(|service| stack.setup(*service))).await?;
         let services = instances.iter().flat_map(|(service, count)| (1..=*count).map(|instance| service.instance(instance)));
         try_join_all(services.map(|part| stack.start_part(part))).await?;
+        if stack.edge.is_some() {
+            try_join_all([Part::Cache, Part::Purger].map(|part| stack.start_part(part))).await?;
+            stack.start_part(Part::Balancer).await?;
+        }
         stack.write_state(true)?;
         Ok(stack)
     }
@@ -134,6 +140,19 @@ impl Stack {
         let wanted = options.infrastructure.contains(&Part::Identity);
         let distribution = if wanted { Some(parts::fetch_identity(provider)?) } else { None };
         let identity = Identity { provider, port: number("identity"), folder: crate::identity::folder(&folder), distribution };
+        let edge = options.edge.then(|| Edge {
+            folder: folder.join("edge"),
+            ports: edge::Ports {
+                http: number("edge-http"),
+                https: number("edge-https"),
+                cache: number("edge-cache"),
+                origin: number("edge-origin"),
+                figures: number("edge-figures"),
+            },
+        });
+        if let Some(edge) = &edge {
+            edge.initialise()?;
+        }
         let remove = if temporary && !settings::keep_folders() { vec![folder.clone(), crate::postgres::home(&folder)] } else { Vec::new() };
         let watchdog = Arc::new(Watchdog::start(&remove)?);
         Ok(Self {
@@ -146,6 +165,7 @@ impl Stack {
             broker,
             registry,
             identity,
+            edge,
             ports: Mutex::new(held),
             processes: Mutex::default(),
             watchdog,
@@ -179,6 +199,15 @@ impl Stack {
                 blocking(move || identity.initialise()).await?;
                 self.identity.program()
             }
+            Part::Cache => self.edge(part)?.cache()?,
+            Part::Balancer => {
+                let ports = |instance| {
+                    let part = Service::Gateway.instance(instance);
+                    (self.port(&format!("{part}-http")), self.port(&format!("{part}-ops")))
+                };
+                self.edge(part)?.balancer([ports(1), ports(2)])?
+            }
+            Part::Purger => self.purger_program()?,
             Part::Service(service, instance) => self.service_program(service, instance, "serve")?,
         };
         let process = Arc::new(Process::start(&part.to_string(), &program, &self.log_path(part), &self.watchdog)?);
@@ -216,6 +245,11 @@ impl Stack {
             Part::Kafka => self.broker.check().await,
             Part::Registry => self.registry.check().await,
             Part::Identity => self.identity.check().await,
+            Part::Cache => self.edge(part).map_err(|error| error.to_string())?.check_cache().await,
+            Part::Balancer => self.edge(part).map_err(|error| error.to_string())?.check_balancer().await,
+            // it answers nobody: it follows the topic, or ends and says why
+            Part::Purger if self.logs(part).contains("following the catalogue") => Ok(()),
+            Part::Purger => Err("it does not follow the topic yet".to_owned()),
             Part::Service(service, instance) => check_ready(&self.ops_url(service, instance)).await,
         }
     }
@@ -244,13 +278,40 @@ impl Stack {
         }
     }
 
-    fn service_program(&self, service: Service, instance: u32, verb: &str) -> Result<Program, Error> {
-        let binary = self.binaries.join(service.binary());
-        if !binary.is_file() {
-            let remedy = format!("build it: cargo build -p {} (looked for {})", service.binary(), binary.display());
-            return Err(Error::Missing { program: service.binary().to_owned(), remedy });
+    fn edge(&self, part: Part) -> Result<&Edge, Error> {
+        self.edge.as_ref().ok_or_else(|| Error::NoSuchPart(part.to_string()))
+    }
+
+    /// The program that tells the cache what changed.
+    fn purger_program(&self) -> Result<Program, Error> {
+        let cache = format!("http://127.0.0.1:{}", self.edge(Part::Purger)?.ports.cache);
+        let mut env =
+            vec![("KAFKA_BOOTSTRAP", self.service_bootstrap()), ("SCHEMA_REGISTRY_URL", self.registry_url()), ("VARNISH_URLS", cache)];
+        // it reads one topic, as whoever may read
+        if let Some((user, password)) = self.kafka_login(READER) {
+            env.extend([("KAFKA_USER", user), ("KAFKA_PASSWORD", password)]);
         }
-        let mut command = vec![binary.to_string_lossy().into_owned()];
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Program {
+            command: vec![self.binary("edge-purge", "edge")?],
+            env,
+            folder: self.folder.join("services"),
+            user: None,
+            end_by_quit: false,
+        })
+    }
+
+    fn binary(&self, name: &str, package: &str) -> Result<String, Error> {
+        let binary = self.binaries.join(name);
+        if binary.is_file() {
+            return Ok(binary.to_string_lossy().into_owned());
+        }
+        let remedy = format!("build it: cargo build -p {package} (looked for {})", binary.display());
+        Err(Error::Missing { program: name.to_owned(), remedy })
+    }
+
+    fn service_program(&self, service: Service, instance: u32, verb: &str) -> Result<Program, Error> {
+        let mut command = vec![self.binary(service.binary(), service.binary())?];
         if service.has_database() {
             command.push(verb.to_owned());
         }
@@ -298,8 +359,16 @@ impl Stack {
         } else {
             set("ORDERS_URL", self.service_url(Service::Orders, 1));
             set("INVENTORY_URL", self.service_url(Service::Inventory, 1));
+            for (name, service) in
+                [("ORDERS_OPS_URL", Service::Orders), ("INVENTORY_OPS_URL", Service::Inventory), ("PAYMENTS_OPS_URL", Service::Payments)]
+            {
+                set(name, self.ops_url(service, 1));
+            }
             if let Some(folder) = settings::web_folder() {
                 set("WEB_FOLDER", folder);
+            }
+            if self.edge.is_some() {
+                set("TRUSTED_PROXIES", "127.0.0.1".to_owned());
             }
             // one machine, one address, load tools: the door's limits per caller have tests of their own
             for name in ["SUBJECT_RATE", "SUBJECT_BURST", "ADDRESS_RATE", "ADDRESS_BURST"] {
@@ -338,7 +407,8 @@ impl Stack {
     /// Ends everything in order: services first, each given time to drain, then Kafka and the registry, PostgreSQL last. Data stays in a given folder.
     pub async fn shutdown(self) {
         let running: Vec<Part> = lock(&self.processes).keys().copied().collect();
-        let (services, infrastructure): (Vec<Part>, Vec<Part>) = running.into_iter().partition(|part| matches!(part, Part::Service(..)));
+        let (services, infrastructure): (Vec<Part>, Vec<Part>) =
+            running.into_iter().partition(|part| matches!(part, Part::Service(..) | Part::Cache | Part::Purger | Part::Balancer));
         self.terminate_all(&services).await;
         let (last, first): (Vec<Part>, Vec<Part>) = infrastructure.into_iter().partition(|part| *part == Part::Postgres);
         self.terminate_all(&first).await;
@@ -386,7 +456,7 @@ impl Drop for Stack {
 /// Everything that a run folder can hold, for `./run reset`: nothing else in it is ours.
 #[must_use]
 pub fn data_of(folder: &Path) -> Vec<PathBuf> {
-    let names = ["kafka", "registry", "identity", "postgres", "services", "logs", "secrets.json", "state.json", "lock"];
+    let names = ["kafka", "registry", "identity", "edge", "postgres", "services", "logs", "secrets.json", "state.json", "lock"];
     names.iter().map(|name| folder.join(name)).chain([crate::postgres::home(folder)]).collect()
 }
 

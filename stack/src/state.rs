@@ -111,12 +111,14 @@ impl Stack {
             ("SCHEMA_REGISTRY_URL".to_owned(), self.registry_url()),
         ]);
         if crate::settings::web_folder().is_some() {
-            env.insert("STOREFRONT_URL".to_owned(), self.gateway_url());
+            env.insert("STOREFRONT_URL".to_owned(), self.edge_url().unwrap_or_else(|| self.gateway_url()));
         }
         if let Some((user, password)) = self.kafka_login(crate::postgres::READER) {
             env.insert("KAFKA_USER".to_owned(), user);
             env.insert("KAFKA_PASSWORD".to_owned(), password);
         }
+        let edge = [("EDGE_URL", self.edge_url()), ("EDGE_TLS_URL", self.edge_tls_url()), ("CACHE_URL", self.cache_url())];
+        env.extend(edge.into_iter().filter_map(|(name, url)| Some((name.to_owned(), url?))));
         for name in DATABASES {
             env.insert(format!("{}_DATABASE_URL", name.to_uppercase()), self.reader_url(name));
         }
@@ -133,7 +135,14 @@ impl Stack {
                         env.insert(format!("{}_URL", service.name().to_uppercase()), self.service_url(service, 1));
                     }
                 }
-                Part::Service(..) | Part::Postgres | Part::Kafka | Part::Registry | Part::Identity => {}
+                Part::Service(..)
+                | Part::Postgres
+                | Part::Kafka
+                | Part::Registry
+                | Part::Identity
+                | Part::Cache
+                | Part::Purger
+                | Part::Balancer => {}
             }
         }
         env

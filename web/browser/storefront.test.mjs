@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Network } from "./network.mjs";
-import { accessible, DESKTOP, gateway, launch, open, ordersOf, PHONE, putIntoBasket, screenshot, signInAs, signInAsNew, standing, stockUp } from "./world.mjs";
+import { accessible, DESKTOP, launch, open, ordersOf, PHONE, putIntoBasket, screenshot, shop, signInAs, signInAsNew, standing, stockUp } from "./world.mjs";
 
 let browser;
 before(async () => {
@@ -13,7 +13,7 @@ after(() => browser?.close());
 for (const device of [DESKTOP, PHONE]) {
   test(`a basket of real groceries is bought and followed live, on a ${device.name}`, async () => {
     const page = await open(browser, device);
-    await page.goto(gateway());
+    await page.goto(shop());
     await page.locator(".card").first().waitFor();
     await accessible(page, "the shop");
     await screenshot(page, `shop-${device.name}`);
@@ -61,7 +61,7 @@ for (const device of [DESKTOP, PHONE]) {
 
 test("what is out of stock and a card that is declined are said in words", async () => {
   const page = await open(browser, DESKTOP);
-  await page.goto(gateway());
+  await page.goto(shop());
   await signInAsNew(page);
   await putIntoBasket(page, "quinces", "test-quinces", 100);
   await page.getByRole("link", { name: /Basket/ }).click();
@@ -82,7 +82,7 @@ test("what is out of stock and a card that is declined are said in words", async
 
 test("an order is cancelled while the bank thinks", async () => {
   const page = await open(browser, PHONE);
-  await page.goto(gateway());
+  await page.goto(shop());
   await signInAsNew(page);
   await putIntoBasket(page, "apples", "test-apples", 1);
   await page.getByRole("link", { name: /Basket/ }).click();
@@ -96,12 +96,12 @@ test("an order is cancelled while the bank thinks", async () => {
 
 test("pressed twice, and in two tabs at once, it is one order", async () => {
   const page = await open(browser, DESKTOP);
-  await page.goto(gateway());
+  await page.goto(shop());
   const name = await signInAsNew(page);
   await putIntoBasket(page, "apples", "test-apples", 1);
   await page.getByRole("link", { name: /Basket/ }).click();
   const other = await page.context().newPage();
-  await other.goto(`${gateway()}/basket`);
+  await other.goto(`${shop()}/basket`);
   await signInAs(other, name);
   await other.getByRole("rowheader", { name: "Apples, 1 kg" }).waitFor();
   const press = (tab) => tab.getByRole("button", { name: "Place the order" }).dblclick({ noWaitAfter: true });
@@ -113,7 +113,7 @@ test("pressed twice, and in two tabs at once, it is one order", async () => {
 });
 
 test("an answer that is lost, and a page loaded again in the middle, give one order", async () => {
-  const network = await Network.before(gateway());
+  const network = await Network.before(shop());
   try {
     const page = await open(browser, DESKTOP);
     await page.goto(network.url);
@@ -147,7 +147,7 @@ test("an answer that is lost, and a page loaded again in the middle, give one or
 });
 
 test("a story goes on where its connection broke, with nothing twice", async () => {
-  const network = await Network.before(gateway());
+  const network = await Network.before(shop());
   try {
     const page = await open(browser, PHONE);
     await page.goto(network.url);
@@ -173,7 +173,7 @@ test("a story goes on where its connection broke, with nothing twice", async () 
 
 test("without a network the installed page opens, says so, and keeps the basket", async () => {
   const page = await open(browser, PHONE);
-  await page.goto(gateway());
+  await page.goto(shop());
   await page.evaluate(async () => {
     const registration = await navigator.serviceWorker.ready;
     if (registration.active?.state !== "activated") await new Promise((done) => registration.active?.addEventListener("statechange", done));
@@ -183,7 +183,7 @@ test("without a network the installed page opens, says so, and keeps the basket"
   assert.equal(manifest.display, "standalone");
   assert.ok(manifest.icons.some(({ sizes }) => sizes === "512x512"));
   await page.context().setOffline(true);
-  await page.goto(`${gateway()}/basket`);
+  await page.goto(`${shop()}/basket`);
   await page.getByText("You are offline.").waitFor();
   await page.getByRole("rowheader", { name: "Apples, 1 kg" }).waitFor();
   await screenshot(page, "offline-phone");
@@ -203,7 +203,7 @@ test("the first paint of the shop", async () => {
     globalThis.paints = [];
     new PerformanceObserver((list) => globalThis.paints.push(...list.getEntries().map(({ startTime }) => startTime))).observe({ type: "largest-contentful-paint", buffered: true });
   });
-  await page.goto(gateway());
+  await page.goto(shop());
   await page.locator(".card").first().waitFor();
   await page.waitForFunction(() => globalThis.paints.length > 0);
   const scripts = await page.evaluate(() => performance.getEntriesByType("resource").filter(({ name, initiatorType }) => name.endsWith(".js") && initiatorType !== "other").map(({ encodedBodySize }) => encodedBodySize));

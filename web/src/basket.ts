@@ -45,6 +45,21 @@ export function change(lines: Line[], sku: string, quantity: number): Line[] {
   return lines.flatMap((line) => (line.sku !== sku ? [line] : units === 0 ? [] : [{ ...line, quantity: units }]));
 }
 
+const NAMES_MAX = 500;
+
+function readNames(stored: unknown): [string, string][] {
+  const isName = (pair: unknown): pair is [string, string] => Array.isArray(pair) && pair.length === 2 && pair.every((part) => typeof part === "string");
+  return Array.isArray(stored) ? stored.filter(isName).slice(-NAMES_MAX) : [];
+}
+
+/** What products were called when they were put into a basket here: an order names SKUs only. */
+export const names = new Kept<[string, string][]>("names", readNames);
+
+/** `known` with the name of one more product; the oldest go when there are too many. */
+export function remember(known: [string, string][], product: Product): [string, string][] {
+  return [...known.filter(([sku]) => sku !== product.sku), [product.sku, nameOf(product)] as [string, string]].slice(-NAMES_MAX);
+}
+
 /** What the basket costs at the prices seen; one amount for each currency. */
 export function totals(lines: Line[]): Money[] {
   const sums = new Map<string, number>();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { OrderEvent, Product } from "./api/client";
-import { add, change, LINES_MAX, QUANTITY_MAX, readBasket, totals } from "./basket";
+import { add, change, LINES_MAX, QUANTITY_MAX, readBasket, remember, totals } from "./basket";
 import { scopes } from "./identity";
 import { tell } from "./story";
 import { eventLine, money } from "./words";
@@ -23,6 +23,13 @@ describe("the basket", () => {
     const good = add([], TEA, 2)[0];
     expect(readBasket([good, good, { ...good, sku: "x", quantity: 1.5 }, { sku: 1 }, null, "tea"])).toEqual([good]);
     expect(readBasket({ lines: [good] })).toEqual([]);
+  });
+
+  it("knows what its products were called, the latest names first to stay", () => {
+    const known = remember(remember([], TEA), { ...TEA, name: "Green tea" });
+    expect(known).toEqual([["tea", "Green tea"]]);
+    const many = Array.from({ length: 600 }, (_, index) => ({ ...TEA, sku: `s${index}` })).reduce(remember, known);
+    expect([many.length, many.at(-1)?.[0]]).toEqual([500, "s599"]);
   });
 
   it("sums each currency for itself", () => {

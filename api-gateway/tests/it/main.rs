@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helper functions of tests fail by panicking")]
 
 mod callers;
+mod console;
 mod conventions;
 mod events;
 mod failures;

@@ -18,6 +18,7 @@ mod client;
 mod crashes;
 mod deadlines;
 mod door;
+mod edge;
 mod gate;
 mod grants;
 mod groups;

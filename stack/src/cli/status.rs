@@ -54,6 +54,7 @@ pub(super) fn status(folder: &Path, format: Format) -> anyhow::Result<ExitCode> 
 pub(super) fn print_table(env: &BTreeMap<String, String>, folder: &Path) -> anyhow::Result<()> {
     let rows = [
         ("storefront", "STOREFRONT_URL", "sign in as ada, a customer, or otto, who is the operator as well"),
+        ("edge, with TLS", "EDGE_TLS_URL", "a certificate nobody has signed"),
         ("API gateway", "GATEWAY_URL", "its interface, to read and to try: /docs"),
         ("identity provider", "OIDC_ISSUER", ""),
         ("tokens", "TOKEN_URL", ""),

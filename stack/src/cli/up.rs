@@ -42,6 +42,9 @@ pub(super) struct Options {
     /// As in production: who has no token is not let in, whatever its `X-Customer-Id` says.
     #[arg(long)]
     secure: bool,
+    /// Leave out the edge and the storefront: one gateway, no HAProxy, no Varnish.
+    #[arg(long)]
+    core: bool,
     /// Start Kafka, the registry and PostgreSQL only.
     #[arg(long)]
     infrastructure_only: bool,
@@ -73,6 +76,7 @@ impl Default for Options {
             kafka_heap_mb: 512,
             identity: Identity::Mock,
             secure: false,
+            core: false,
             infrastructure_only: false,
             no_sample: false,
         }
@@ -82,6 +86,9 @@ impl Default for Options {
 /// Starts everything in the foreground and stays until a signal or the end of the terminal.
 pub(super) async fn up(folder: &Path, options: Options) -> anyhow::Result<ExitCode> {
     let mut interrupted = Interrupt::new()?;
+    if !options.core && !options.infrastructure_only && !stack::is_edge_installed() {
+        say("without the edge: haproxy and varnish are not installed")?;
+    }
     say(format!("starting PostgreSQL, Kafka, the schema registry and the services (logs in {})", folder.join("logs").display()))?;
     let started = tokio::select! {
         started = builder(folder, &options).start() => started?,
@@ -112,6 +119,10 @@ async fn stop(stack: Stack) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn edge_wanted(options: &Options) -> bool {
+    !options.core && !options.infrastructure_only && stack::is_edge_installed()
+}
+
 fn builder(folder: &Path, options: &Options) -> stack::Builder {
     let ports = [
         ("gateway", options.gateway_port),
@@ -128,6 +139,7 @@ fn builder(folder: &Path, options: &Options) -> stack::Builder {
         Identity::None | Identity::Mock => builder,
         Identity::Keycloak => builder.identity(Provider::Keycloak),
     };
+    let builder = if edge_wanted(options) { builder.edge() } else { builder };
     let builder = if options.secure { builder.secured() } else { builder };
     match options.partitions {
         Some(count) => builder.partitions(count),

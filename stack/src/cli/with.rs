@@ -14,6 +14,9 @@ pub(super) struct Options {
     /// With the mock identity provider, as in production: only bearers of its tokens are let in.
     #[arg(long)]
     secure: bool,
+    /// With HAProxy and Varnish in front of two gateways.
+    #[arg(long)]
+    edge: bool,
     /// The program to run and its arguments.
     #[arg(required = true, trailing_var_arg = true)]
     command: Vec<String>,
@@ -24,12 +27,15 @@ pub(super) async fn with(options: Options) -> anyhow::Result<ExitCode> {
     let (program, arguments) = options.command.split_first().context("no program to run")?;
     let builder = Stack::builder();
     let builder = if options.secure { builder.identity(Provider::Mock).secured() } else { builder };
+    let builder = if options.edge { builder.edge() } else { builder };
     let stack = builder.start().await?;
     if !options.no_sample {
         sample::show(&stack).await.context("show the sample order")?;
     }
     let mut child = tokio::process::Command::new(program);
-    child.args(arguments).envs(stack.env()).stdin(Stdio::null()).kill_on_drop(true);
+    // a test may break what only an owner can
+    let owners = ["orders", "inventory", "payments"].map(|name| (format!("{}_OWNER_URL", name.to_uppercase()), stack.owner_url(name)));
+    child.args(arguments).envs(stack.env()).envs(owners).stdin(Stdio::null()).kill_on_drop(true);
     let status = child.spawn().with_context(|| format!("start {program}"))?.wait().await.with_context(|| format!("wait for {program}"))?;
     drop(stack);
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

@@ -2,7 +2,7 @@ import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-qu
 import { useDeferredValue, useState } from "react";
 import { useSearchParams } from "wouter";
 import { answered, type Product, useApi } from "../api/client";
-import { add, basket, LINES_MAX, nameOf } from "../basket";
+import { add, basket, LINES_MAX, nameOf, names, remember } from "../basket";
 import { intent } from "../checkout";
 import { Refusal } from "../refusal";
 import { money } from "../words";
@@ -85,6 +85,10 @@ function Card({ product }: { product: Product }) {
   const inBasket = lines.find((line) => line.sku === product.sku)?.quantity ?? 0;
   const full = inBasket === 0 && lines.length >= LINES_MAX;
   const name = nameOf(product);
+  const put = () => {
+    names.set(remember(names.get(), product));
+    basket.set(add(basket.get(), product, quantity));
+  };
   return (
     <li className="card" data-sku={product.sku}>
       <h2>{name}</h2>
@@ -96,7 +100,7 @@ function Card({ product }: { product: Product }) {
           <span className="hidden">Quantity of {name}</span>
           <input type="number" inputMode="numeric" min={1} max={1_000_000} value={quantity} onChange={(event) => setQuantity(Math.max(1, Math.trunc(event.target.valueAsNumber) || 1))} />
         </label>
-        <button type="button" disabled={open || full} aria-label={`Add ${name} to the basket`} onClick={() => basket.set(add(basket.get(), product, quantity))}>
+        <button type="button" disabled={open || full} aria-label={`Add ${name} to the basket`} onClick={put}>
           Add
         </button>
       </div>

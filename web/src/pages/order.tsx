@@ -2,6 +2,7 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { Link } from "wouter";
 import { answered, type Order, Problem, useApi } from "../api/client";
+import { names } from "../basket";
 import { Refusal } from "../refusal";
 import { type Connection, useStory } from "../story";
 import { eventLine, explain, instant, money, STATUS } from "../words";
@@ -94,6 +95,7 @@ function Standing({ order }: { order: Order }) {
 }
 
 function Lines({ order }: { order: Order }) {
+  const known = new Map(names.use());
   return (
     <>
       <h2>Products</h2>
@@ -108,7 +110,7 @@ function Lines({ order }: { order: Order }) {
         <tbody>
           {order.lines.map((line) => (
             <tr key={line.sku}>
-              <th scope="row">{line.sku}</th>
+              <th scope="row">{known.get(line.sku) ?? line.sku}</th>
               <td>{line.quantity.toLocaleString()}</td>
               <td>{money(line.unit_price)}</td>
             </tr>

@@ -29,6 +29,7 @@ const TIERS: &[(&str, &[&str])] = &[
     ("payment-service", &["values", "record", "saga", "schemas", "kafka", "contract", "identity", "payment-domain"]),
     ("api-gateway", &["values", "contract", "identity"]),
     ("ops", &["operation"]),
+    ("edge", &["record", "schemas", "kafka"]),
     ("stack", &["values", "record", "schemas"]),
     ("it", &["values", "record", "saga", "operation", "schemas", "kafka", "contract", "ops", "stack"]),
     ("models", &["kafka"]),

@@ -98,7 +98,9 @@ async fn log_in(issuer: &str, client: &str, user: &str, password: &str) -> Strin
         let page = page.text().await.unwrap();
         let action = page.split("action=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default().replace("&amp;", "&");
         let action = if action.is_empty() { url.clone() } else { url.join(&action).unwrap() };
-        let filled = form(&[("username", user), ("password", password), ("credentialId", "")]);
+        // What the page of the mock sends of a customer; Keycloak does not read it.
+        let claims = format!("{{\"scope\":\"{scope}\"}}");
+        let filled = form(&[("username", user), ("password", password), ("credentialId", ""), ("claims", &claims)]);
         let posted = http
             .post(action)
             .header(header::COOKIE, cookies.join("; "))
