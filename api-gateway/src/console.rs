@@ -82,7 +82,12 @@ async fn answer(request: &HttpRequest, payload: Payload, worker: &Worker) -> Res
     let nothing_here = || Problem::new(Code::NotFound);
     let (name, path) = (part(request, "service"), part(request, "path"));
     if name == "gateway" && path == "metrics" && *request.method() == Method::GET {
-        return Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(worker.shared.metrics.render()));
+        // Each gateway counts for itself: who reads two of them has to know which is which.
+        let mut response = HttpResponse::Ok();
+        response
+            .insert_header(("x-instance", worker.shared.config.instance_id.as_str()))
+            .insert_header((header::CACHE_CONTROL, "no-store"));
+        return Ok(response.content_type("text/plain; version=0.0.4").body(worker.shared.metrics.render()));
     }
     let desk = Desk::ALL.into_iter().find(|desk| desk.name() == name).ok_or_else(nothing_here)?;
     let upstream = worker.desk(desk).ok_or_else(nothing_here)?;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
+import pg from "pg";
 import { chromium } from "playwright-core";
 
 const axeSource = readFileSync(new URL("../node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
@@ -85,6 +86,24 @@ export async function stockUp() {
     if (probe.status === 202) return;
     assert.equal(probe.status, 422, JSON.stringify(probe.body));
     await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+/**
+ * Nobody writes to `table` of the service's database while `work` goes on: what waits for it waits until the test lets it go on, however slow
+ * the machine is.
+ */
+export async function holding(database, table, work) {
+  const db = new pg.Client({ connectionString: setting(`${database.toUpperCase()}_OWNER_URL`) });
+  await db.connect();
+  try {
+    await db.query("BEGIN");
+    await db.query(`LOCK TABLE ${table} IN EXCLUSIVE MODE`);
+    const done = await work();
+    await db.query("COMMIT");
+    return done;
+  } finally {
+    await db.end();
   }
 }
 

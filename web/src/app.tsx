@@ -2,6 +2,7 @@ import { lazy, type ReactNode, Suspense, useEffect, useSyncExternalStore } from 
 import { Link, Route, Switch, useLocation } from "wouter";
 import { basket } from "./basket";
 import { useIdentity } from "./identity";
+import { Mishap } from "./mishap";
 import { Basket } from "./pages/basket";
 import { Catalogue } from "./pages/catalogue";
 import { History } from "./pages/history";
@@ -27,6 +28,7 @@ export function useOnline(): boolean {
 export function App() {
   const online = useOnline();
   const { may } = useIdentity();
+  const [path] = useLocation();
   useFocusOnNavigation();
   return (
     <>
@@ -53,44 +55,46 @@ export function App() {
         {!online && <p className="notice warn">You are offline. Your basket is kept here; orders go on without this page, and it catches up by itself.</p>}
       </div>
       <main id="main" tabIndex={-1}>
-        <Switch>
-          <Route path="/" component={Catalogue} />
-          <Route path="/basket" component={Basket} />
-          <Route path="/orders">
-            <SignedIn why="to see your orders">
-              <History />
-            </SignedIn>
-          </Route>
-          <Route path="/orders/:id">
-            {({ id }) => (
-              <SignedIn why="to see this order">
-                <OrderPage id={id} key={id} />
+        <Mishap key={path}>
+          <Switch>
+            <Route path="/" component={Catalogue} />
+            <Route path="/basket" component={Basket} />
+            <Route path="/orders">
+              <SignedIn why="to see your orders">
+                <History />
               </SignedIn>
-            )}
-          </Route>
-          <Route path="/console/*?">
-            <SignedIn why="as an operator">
-              {may("ops:read") ? (
-                <Suspense fallback={<p>Loading the console…</p>}>
-                  <Console />
-                </Suspense>
-              ) : (
-                <section>
-                  <h1>Console</h1>
-                  <p>The console is for operators. You are signed in as a customer.</p>
-                </section>
+            </Route>
+            <Route path="/orders/:id">
+              {({ id }) => (
+                <SignedIn why="to see this order">
+                  <OrderPage id={id} key={id} />
+                </SignedIn>
               )}
-            </SignedIn>
-          </Route>
-          <Route>
-            <section>
-              <h1>There is no such page</h1>
-              <p>
-                <Link href="/">Go to the shop</Link>
-              </p>
-            </section>
-          </Route>
-        </Switch>
+            </Route>
+            <Route path="/console/*?">
+              <SignedIn why="as an operator">
+                {may("ops:read") ? (
+                  <Suspense fallback={<p>Loading the console…</p>}>
+                    <Console />
+                  </Suspense>
+                ) : (
+                  <section>
+                    <h1>Console</h1>
+                    <p>The console is for operators. You are signed in as a customer.</p>
+                  </section>
+                )}
+              </SignedIn>
+            </Route>
+            <Route>
+              <section>
+                <h1>There is no such page</h1>
+                <p>
+                  <Link href="/">Go to the shop</Link>
+                </p>
+              </section>
+            </Route>
+          </Switch>
+        </Mishap>
       </main>
     </>
   );

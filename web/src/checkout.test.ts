@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from "vitest";
 import { type Api, Problem } from "./api/client";
 import { basket, type Line } from "./basket";
-import { checkOut, intend, intent, judge, KEPT_MS, type State } from "./checkout";
+import { checkOut, intend, intent, isFrozen, judge, KEPT_MS, type State } from "./checkout";
 
 const LINE: Line = { sku: "tea", name: "Tea", price: { minor: 300, currency: "USD" }, quantity: 2 };
 
@@ -48,6 +48,14 @@ describe("an intent", () => {
     expect(intend(open, "ada", [], "tok_declined", "k2", 1)).toBe(open);
     expect(intend(open, "bob", [LINE], "tok_ok", "k2", 1)?.key).toBe("k2");
     expect(intend(null, "ada", [], "tok_ok", "k3", 1)).toBeNull();
+  });
+});
+
+describe("a basket in doubt", () => {
+  const open = intend(null, "ada", [LINE], "tok_ok", "k1", 0);
+
+  it("stays as it is for its customer and for nobody signed in, not for another customer", () => {
+    expect([isFrozen(open, "ada"), isFrozen(open, null), isFrozen(open, "bob"), isFrozen(null, "ada")]).toEqual([true, true, false, false]);
   });
 });
 

@@ -26,6 +26,11 @@ function readIntent(stored: unknown): Intent | null {
 
 export const intent = new Kept<Intent | null>("checkout", readIntent);
 
+/** Whether the basket must stay as it is: an order of it may have been placed, and nobody knows yet. Another customer's is not ours to wait for. */
+export function isFrozen(open: Intent | null, subject: string | null): boolean {
+  return open !== null && (subject === null || open.subject === subject);
+}
+
 /** What follows from an attempt. */
 export type Verdict =
   | { is: "placed"; order: Order }

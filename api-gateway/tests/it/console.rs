@@ -97,7 +97,9 @@ async fn nothing_but_the_table_is_reached() {
         assert_eq!(problem(answer).await.code, Code::NotFound, "{method} {path}");
     }
     assert!(console.desk.seen().is_empty());
-    let figures = console.ask(Method::GET, "/v1/ops/gateway/metrics", "ops:read").await.text().await.unwrap();
+    let figures = console.ask(Method::GET, "/v1/ops/gateway/metrics", "ops:read").await;
+    assert_eq!(figures.headers()["x-instance"], "gateway-1");
+    let figures = figures.text().await.unwrap();
     assert!(figures.contains("http_server_request_duration_seconds"), "{figures}");
 }
 

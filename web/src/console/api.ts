@@ -142,7 +142,8 @@ type Query = Record<string, string | number | null | undefined>;
 export interface Ops {
   get: <T>(service: Service, path: string, query?: Query, signal?: AbortSignal) => Promise<T>;
   post: <T>(service: Service, path: string, body: object) => Promise<T>;
-  text: (service: Service | "gateway", path: string, signal?: AbortSignal) => Promise<string>;
+  /** The figures of a process, and which one it is: there may be several gateways, and any of them answers. */
+  figures: (service: Service | "gateway", signal?: AbortSignal) => Promise<{ instance: string; text: string }>;
 }
 
 export function useOps(): Ops {
@@ -165,7 +166,10 @@ export function useOps(): Ops {
         const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
         return (await ask(`${service}/${path}`, init)).json();
       },
-      text: async (service, path, signal) => (await ask(`${service}/${path}`, signalled(signal))).text(),
+      figures: async (service, signal) => {
+        const answer = await ask(`${service}/metrics`, signalled(signal));
+        return { instance: answer.headers.get("x-instance") ?? service, text: await answer.text() };
+      },
     };
   }, [token, renew]);
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Letter, SagaDetail, Story } from "./api";
 import { diff } from "./diff";
-import { parse, rate, sum } from "./metrics";
+import { parse, rate, rateOfAll, sum } from "./metrics";
 import { merge } from "./timeline";
 
 describe("metrics", () => {
@@ -18,6 +18,16 @@ describe("metrics", () => {
     expect(rate(10, 30, 2)).toBe(10);
     expect(rate(100, 4, 2)).toBe(2);
     expect(rate(0, 5, 0)).toBe(0);
+  });
+});
+
+describe("processes that count for themselves", () => {
+  const reading = (instance: string, at: number, value: number) => ({ instance, at, value });
+
+  it("are added by the last two readings of each", () => {
+    expect(rateOfAll([reading("a", 0, 10), reading("b", 1_000, 500), reading("a", 2_000, 30), reading("b", 3_000, 510)])).toBe(15);
+    expect(rateOfAll([reading("a", 0, 10), reading("b", 1_000, 500)])).toBe(0);
+    expect(rateOfAll([reading("a", 0, 0), reading("a", 1_000, 9), reading("a", 2_000, 10)])).toBe(1);
   });
 });
 
@@ -49,10 +59,12 @@ describe("a timeline", () => {
         letters: [letter("head", { due_at: "2026-01-01T00:05:00Z" }), letter("dead", { last_failure_at: "2026-01-01T00:00:07Z", code: "poison" }), letter("follower", {})],
       },
     ];
+    stories[0]?.events.splice(1, 0, { ...event("orders.SagaStepRecorded", "2026-01-01T00:00:06Z"), body: { step: "capture", state: "in_doubt" } });
     const saga = { awaited: [{ step: "capture", command: "CapturePayment", message_id: "m", compensation: false, deadline_at: "2026-01-01T00:15:00Z" }] } as unknown as SagaDetail;
     expect(merge(stories, saga).map(({ kind, title }) => `${kind} ${title}`)).toEqual([
       "event OrderPlaced",
       "event InventoryReserved",
+      "event SagaStepRecorded: capture in doubt",
       "dead CreateInventoryHold is a dead letter",
       "event OrderConfirmed",
       "retry CreateInventoryHold is tried again",

@@ -28,3 +28,18 @@ export function sum(samples: Sample[], name: string, labels: Record<string, stri
 export function rate(before: number, now: number, seconds: number): number {
   return seconds <= 0 ? 0 : Math.max(now >= before ? now - before : now, 0) / seconds;
 }
+
+/** One reading of a counter that each of several processes has for itself. */
+export interface Reading {
+  instance: string;
+  /** Milliseconds. */
+  at: number;
+  value: number;
+}
+
+/** How much the counters of all processes grow in a second together, by the last two readings of each. */
+export function rateOfAll(readings: Reading[]): number {
+  const last = new Map<string, Reading[]>();
+  for (const reading of readings) last.set(reading.instance, [...(last.get(reading.instance) ?? []), reading].slice(-2));
+  return [...last.values()].reduce((total, [before, now]) => total + (before === undefined || now === undefined ? 0 : rate(before.value, now.value, (now.at - before.at) / 1_000)), 0);
+}

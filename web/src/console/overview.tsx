@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { Refusal } from "../refusal";
 import { type Groups, type Letters, type Sagas, SERVICES, useOps } from "./api";
-import { parse, rate, type Sample, sum } from "./metrics";
+import { parse, rate, rateOfAll, type Sample, sum } from "./metrics";
 
 const EVERY_MS = 2_000;
 /** Two minutes of readings. */
@@ -11,7 +11,7 @@ const KEPT = 60;
 
 interface Reading {
   at: number;
-  gateway: Sample[];
+  gateway: { instance: string; samples: Sample[] };
   services: Record<string, Sample[]>;
 }
 
@@ -26,8 +26,9 @@ export function Overview() {
     queryKey: ["console", "metrics"],
     refetchInterval: EVERY_MS,
     queryFn: async ({ signal }): Promise<Reading> => {
-      const [gateway, ...services] = await Promise.all((["gateway", ...SERVICES] as const).map(async (service) => parse(await ops.text(service, "metrics", signal))));
-      return { at: Date.now(), gateway: gateway ?? [], services: Object.fromEntries(SERVICES.map((service, index) => [service, services[index] ?? []])) };
+      const gateway = await ops.figures("gateway", signal);
+      const services = await Promise.all(SERVICES.map(async (service) => [service, parse((await ops.figures(service, signal)).text)] as const));
+      return { at: Date.now(), gateway: { instance: gateway.instance, samples: parse(gateway.text) }, services: Object.fromEntries(services) };
     },
   });
   useEffect(() => {
@@ -47,13 +48,14 @@ export function Overview() {
   const everywhere = (name: string, join: (values: number[]) => number) => series(({ services }) => join(Object.values(services).map((samples) => sum(samples, name))));
   const total = (values: number[]) => values.reduce((all, value) => all + value, 0);
   const perSecond = (value: (of: Reading) => number) => series((now, before) => (before === undefined ? 0 : rate(value(before), value(now), (now.at - before.at) / 1_000)));
+  const orders = history.map(({ at, gateway }) => ({ at, instance: gateway.instance, value: placed(gateway.samples) }));
   return (
     <section>
       <h1>Overview</h1>
       {reading.isError && <Refusal error={reading.error} what="The figures were not read." />}
       {work.isError && <Refusal error={work.error} what="The work in hand was not read." />}
       <ul className="numbers">
-        <Plot name="Orders placed a second" values={perSecond(({ gateway }) => placed(gateway))} digits={1} />
+        <Plot name="Orders placed a second" values={orders.map((_, index) => rateOfAll(orders.slice(0, index + 1)))} digits={1} />
         <Plot name="Messages published a second" values={perSecond(({ services }) => total(Object.values(services).map((samples) => sum(samples, "relay_rows_total"))))} digits={0} />
         <Plot name="Lag of all groups, messages" values={everywhere("consumer_lag_records", total)} digits={0} />
         <Plot name="Oldest unsent message, seconds" values={everywhere("outbox_oldest_unsent_age_seconds", (values) => Math.max(0, ...values))} digits={1} />

@@ -20,12 +20,18 @@ function short(record: string): string {
   return record.slice(record.lastIndexOf(".") + 1);
 }
 
+/** What was recorded; of a saga, which step and how it stands. */
+function titleOf(record: string, body: unknown): string {
+  const { step, state } = (typeof body === "object" && body !== null ? body : {}) as { step?: unknown; state?: unknown };
+  return typeof step === "string" ? `${short(record)}: ${step}${typeof state === "string" ? ` ${state.replaceAll("_", " ")}` : ""}` : short(record);
+}
+
 /** Everything in order of time; what happens at one instant keeps the order in which it was recorded. */
 export function merge(stories: Story[], saga: SagaDetail | null): Entry[] {
   const entries: Entry[] = [];
   for (const { service, events, effects, letters } of stories) {
     for (const event of events) {
-      entries.push({ at: event.at, service, kind: "event", title: short(event.record), detail: `${event.stream} ${event.version}`, body: event.body });
+      entries.push({ at: event.at, service, kind: "event", title: titleOf(event.record, event.body), detail: `${event.stream} ${event.version}`, body: event.body });
     }
     for (const call of effects) {
       const open = !CALL_DONE.has(call.state);

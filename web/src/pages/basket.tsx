@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { useApi } from "../api/client";
 import { basket, change, totals } from "../basket";
-import { checkOut, intent, type State } from "../checkout";
+import { checkOut, intent, isFrozen, type State } from "../checkout";
 import { useIdentity } from "../identity";
 import { Refusal } from "../refusal";
 import { money } from "../words";
@@ -20,6 +20,7 @@ export function Basket() {
   const lines = basket.use();
   const { subject, signIn } = useIdentity();
   const open = intent.use();
+  const frozen = isFrozen(open, subject);
   const [card, setCard] = useState("tok_ok");
   const { state, press } = useCheckout(subject, card);
   const busy = state.is === "sending" || state.is === "waiting";
@@ -57,14 +58,14 @@ export function Basket() {
                       min={1}
                       max={1_000_000}
                       value={line.quantity}
-                      disabled={open !== null}
+                      disabled={frozen}
                       onChange={(event) => {
                         if (event.target.valueAsNumber >= 1) basket.set(change(basket.get(), line.sku, event.target.valueAsNumber));
                       }}
                     />
                   </td>
                   <td>
-                    <button type="button" disabled={open !== null} aria-label={`Remove ${line.name}`} onClick={() => basket.set(change(basket.get(), line.sku, 0))}>
+                    <button type="button" disabled={frozen} aria-label={`Remove ${line.name}`} onClick={() => basket.set(change(basket.get(), line.sku, 0))}>
                       Remove
                     </button>
                   </td>
@@ -77,7 +78,7 @@ export function Basket() {
           </p>
           <label className="cards">
             Pay with
-            <select value={card} disabled={open !== null} onChange={(event) => setCard(event.target.value)}>
+            <select value={card} disabled={frozen} onChange={(event) => setCard(event.target.value)}>
               {CARDS.map(({ token, name }) => (
                 <option key={token} value={token}>
                   {name}

@@ -3,7 +3,8 @@ import { useDeferredValue, useState } from "react";
 import { useSearchParams } from "wouter";
 import { answered, type Product, useApi } from "../api/client";
 import { add, basket, LINES_MAX, nameOf, names, remember } from "../basket";
-import { intent } from "../checkout";
+import { intent, isFrozen } from "../checkout";
+import { useIdentity } from "../identity";
 import { Refusal } from "../refusal";
 import { money } from "../words";
 
@@ -81,7 +82,7 @@ export function Catalogue() {
 function Card({ product }: { product: Product }) {
   const [quantity, setQuantity] = useState(1);
   const lines = basket.use();
-  const open = intent.use() !== null;
+  const frozen = isFrozen(intent.use(), useIdentity().subject);
   const inBasket = lines.find((line) => line.sku === product.sku)?.quantity ?? 0;
   const full = inBasket === 0 && lines.length >= LINES_MAX;
   const name = nameOf(product);
@@ -100,7 +101,7 @@ function Card({ product }: { product: Product }) {
           <span className="hidden">Quantity of {name}</span>
           <input type="number" inputMode="numeric" min={1} max={1_000_000} value={quantity} onChange={(event) => setQuantity(Math.max(1, Math.trunc(event.target.valueAsNumber) || 1))} />
         </label>
-        <button type="button" disabled={open || full} aria-label={`Add ${name} to the basket`} onClick={put}>
+        <button type="button" disabled={frozen || full} aria-label={`Add ${name} to the basket`} onClick={put}>
           Add
         </button>
       </div>
