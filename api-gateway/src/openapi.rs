@@ -194,7 +194,7 @@ fn headers(extra: &[&str]) -> Value {
             "Idempotent-Replayed" => {
                 ("`true` where this is the answer to an earlier request with the same key.", json!({ "type": "string", "enum": ["true"] }))
             }
-            "Preference-Applied" => ("The wait that was had.", json!({ "type": "string" })),
+            "Preference-Applied" => ("The preferences that were met.", json!({ "type": "string" })),
             "Link" => ("The next page, as `<…>; rel=\"next\"` (RFC 8288).", json!({ "type": "string" })),
             "Cache-Control" => ("How long caches may keep it.", json!({ "type": "string" })),
             "WWW-Authenticate" => ("What is wanted of a caller (RFC 6750).", json!({ "type": "string" })),
@@ -248,7 +248,12 @@ fn parameters(route: &Route) -> Value {
 
 fn optional_headers(route: &Route) -> Vec<(&'static str, &'static str)> {
     let mut headers = Vec::new();
-    if route.successes.iter().any(|success| success.headers.contains(&"Preference-Applied")) {
+    if route.problems.contains(&Code::NotPublished) {
+        headers.push((
+            "Prefer",
+            "`wait=N`: answer when the order has ended, or after N seconds (at most 8). `ack=published`: answer once the order is in the log as well.",
+        ));
+    } else if route.successes.iter().any(|success| success.headers.contains(&"Preference-Applied")) {
         headers.push(("Prefer", "`wait=N`: answer when the order has ended, or after N seconds (at most 8)."));
     }
     if route.successes.iter().any(|success| success.status == 304) {

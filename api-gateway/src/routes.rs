@@ -153,7 +153,9 @@ pub static ROUTES: &[Route] = &[
         name: "placeOrder",
         summary: "Place an order",
         description: "The server prices the order. It is accepted at once and decided soon after: follow it at `Location`, by its events, or \
-            ask with `Prefer: wait=5` to be answered when it is decided.",
+            ask with `Prefer: wait=5` to be answered when it is decided. With `Prefer: ack=published` it is answered once the order is in the log \
+            as well as in the database, so that losing either loses no order; if that takes longer than 5 s the answer is `not_published`, and the \
+            same key leads to the same order.",
         upstream: Service::Orders,
         access: Access::Customer(Scope::OrdersWrite),
         body: Body::PlaceOrder,
@@ -163,7 +165,7 @@ pub static ROUTES: &[Route] = &[
                 status: 202,
                 description: "Placed, or placed before with this key.",
                 schema: Some(ORDER),
-                headers: &["Location", "ETag", "Retry-After", "Idempotent-Replayed"],
+                headers: &["Location", "ETag", "Retry-After", "Preference-Applied", "Idempotent-Replayed"],
             },
             Success {
                 status: 200,
@@ -172,7 +174,7 @@ pub static ROUTES: &[Route] = &[
                 headers: &["Location", "ETag", "Preference-Applied", "Idempotent-Replayed"],
             },
         ],
-        problems: &[Code::UnknownSku, Code::MixedCurrencies, Code::TotalOverflow, Code::TooManyOpenOrders],
+        problems: &[Code::UnknownSku, Code::MixedCurrencies, Code::TotalOverflow, Code::TooManyOpenOrders, Code::NotPublished],
         then: Then::Answer,
         deprecated: None,
     },

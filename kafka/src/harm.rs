@@ -70,11 +70,13 @@ pub enum Sabotage {
     ResetLatest,
     /// A Kafka transaction ends inside a database transaction.
     CutTransactions,
+    /// The database is not compared with the relay's position.
+    NoIncarnationCheck,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NaiveIdOrder,
         Self::XidOrder,
         Self::XmaxBarrier,
@@ -86,6 +88,7 @@ impl Sabotage {
         Self::AsynchronousCommit,
         Self::ResetLatest,
         Self::CutTransactions,
+        Self::NoIncarnationCheck,
     ];
 
     /// Its name in `SABOTAGE`.
@@ -103,6 +106,7 @@ impl Sabotage {
             Self::AsynchronousCommit => "asynchronous_commit",
             Self::ResetLatest => "reset_latest",
             Self::CutTransactions => "cut_transactions",
+            Self::NoIncarnationCheck => "no_incarnation_check",
         }
     }
 }

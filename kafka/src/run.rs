@@ -41,6 +41,8 @@ pub struct Context {
     pub config: Config,
     /// To the main runtime, for HTTP handlers.
     pub bridge: Bridge,
+    /// For answers that wait until what they say is published.
+    pub published: relay::Published,
     /// True once the process is going down.
     pub stop: watch::Receiver<bool>,
 }
@@ -294,7 +296,8 @@ async fn run<S: Service>(
     let relay_config = relay::Config { service: S::NAME.to_owned(), bootstrap: bootstrap.clone(), login: login.clone(), connect };
     let units = Units::new(pool, codec, partitions, Arc::new(Notify::new()), Arc::new(Notify::new()))
         .with_retry(retry::Settings { group: S::NAME.to_owned(), tiers: tiers(&config)? });
-    let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), stop: stop.clone() };
+    let published = relay::Published::new(relay_config.clone(), Arc::clone(&relay_status));
+    let context = Context { units: units.clone(), config: config.clone(), bridge: Bridge::new(1024), published, stop: stop.clone() };
     let effects = Arc::new(service.effects(&context).await?);
     let consumer_config = consumer::Config { login, ..consumer::Config::new(S::NAME, instance, bootstrap, S::TOPICS) };
     let (mut engine, mut was_lost) = (None, false);

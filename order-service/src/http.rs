@@ -10,7 +10,7 @@ use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use contract::headers::Tags;
 use contract::{
-    Code, Fault, Json, OrderCursor, Page, PageQuery, PlaceOrder, Pointer, PricesKnown, PricesQuery, Problem, RequestHash, headers,
+    Code, Fault, Json, OrderCursor, Page, PageQuery, PlaceOrder, Pointer, PricesKnown, PricesQuery, Problem, RequestHash, headers, limits,
 };
 use identity::{Door, Scope};
 use kafka::seal::Sealer;
@@ -43,6 +43,8 @@ pub struct Face {
     pub placements: GroupCommit<place::Request, place::Reply>,
     /// The saga that cancel requests go to.
     pub saga: OrderSaga,
+    /// For those who want to be answered once their order is published.
+    pub published: kafka::relay::Published,
     /// Seals payment tokens, with the order id as subject.
     pub sealer: Arc<Sealer>,
 }
@@ -92,20 +94,26 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
     let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
     match reply.map_err(|refused| here(busy(refused)))?.answer().await {
         place::Answer::Placed { order, replayed } => {
+            let (published, answered_at) = (headers::prefers_published(request.headers()), Instant::now());
+            if published {
+                await_published(&face).await.map_err(here)?;
+            }
             let ended = match headers::preferred_wait(request.headers()) {
-                Some(wait) => ended_within(&face, &asker, order.id, wait).await,
+                Some(wait) => ended_within(&face, &asker, order.id, wait.saturating_sub(answered_at.elapsed())).await,
                 None => None,
             };
             let mut response = if ended.is_some() { HttpResponse::Ok() } else { HttpResponse::Accepted() };
             response.insert_header((header::LOCATION, format!("/v1/orders/{}", order.id)));
+            let applied = [published.then_some("ack=published"), ended.as_ref().map(|_| "wait")];
+            if applied.iter().any(Option::is_some) {
+                let applied: Vec<&str> = applied.into_iter().flatten().collect();
+                response.insert_header((headers::PREFERENCE_APPLIED, applied.join(", ")));
+            }
             if replayed {
                 response.insert_header((headers::IDEMPOTENT_REPLAYED, "true"));
             }
             match ended {
-                Some(read) => Ok(response
-                    .insert_header((headers::PREFERENCE_APPLIED, "wait"))
-                    .insert_header((header::ETAG, read.tag()))
-                    .json(read.shown)),
+                Some(read) => Ok(response.insert_header((header::ETAG, read.tag())).json(read.shown)),
                 // As it was placed: version 1 of its stream.
                 None => Ok(response.insert_header((header::ETAG, "\"1\"")).insert_header((header::RETRY_AFTER, "1")).json(&*order)),
             }
@@ -116,6 +124,21 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
         place::Answer::Overloaded => Err(here(Problem::new(Code::Overloaded))),
         place::Answer::Unavailable => Err(here(Problem::new(Code::Unavailable))),
         place::Answer::Internal => Err(here(Problem::new(Code::Internal))),
+    }
+}
+
+/// Waits until everything committed so far is published, the order just placed among it. One that waits in vain was placed all
+/// the same: its key leads to it.
+async fn await_published(face: &Face) -> Result<(), Problem> {
+    let (published, units) = (face.published.clone(), face.units.clone());
+    let wait = async move { published.wait(units.pool(), limits::PUBLISHED_WITHIN).await };
+    match face.bridge.run(wait).await.map_err(busy)? {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Problem::new(Code::NotPublished)),
+        Err(error) => {
+            tracing::warn!(error = %error, "wait until an order is published");
+            Err(Problem::new(Code::NotPublished))
+        }
     }
 }
 

@@ -108,6 +108,7 @@ impl Service for Orders {
             bridge: context.bridge.clone(),
             placements: writer.spawn(),
             saga: self.saga().clone(),
+            published: context.published.clone(),
             sealer: Arc::new(sealer),
         })
     }

@@ -98,6 +98,23 @@ impl Stack {
         self.postgres.make_databases(&self.secrets).await
     }
 
+    /// Keeps a copy of the database of `service`, to which nobody may be connected.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn save_database(&self, service: Service) -> Result<(), Error> {
+        self.postgres.copy_database(&self.secrets, service.name()).await
+    }
+
+    /// Puts the copy in the place of the database of `service`, as a restore of a backup would.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub async fn restore_database(&self, service: Service) -> Result<(), Error> {
+        self.postgres.restore_database(&self.secrets, service.name()).await?;
+        self.postgres.make_databases(&self.secrets).await
+    }
+
     /// Runs `setup` of `service`, as every deployment does; `give_up` gives its database's content up first.
     ///
     /// # Errors

@@ -154,6 +154,28 @@ impl Server {
         connection.close().await.doing(|| "disconnect from PostgreSQL".to_owned())
     }
 
+    /// Copies a service's database to `<name>_saved`, in place of an earlier copy.
+    ///
+    /// # Errors
+    /// [`Error::Sql`], also when somebody is connected.
+    pub(crate) async fn copy_database(&self, secrets: &Secrets, name: &str) -> Result<(), Error> {
+        let mut connection = self.connect(secrets, "postgres").await.doing(|| "connect to PostgreSQL".to_owned())?;
+        run(&mut connection, format!("DROP DATABASE IF EXISTS {name}_saved WITH (FORCE)")).await?;
+        run(&mut connection, format!("CREATE DATABASE {name}_saved TEMPLATE {name} OWNER {name}_owner")).await?;
+        connection.close().await.doing(|| "disconnect from PostgreSQL".to_owned())
+    }
+
+    /// Puts the copy in the place of the database it was made of.
+    ///
+    /// # Errors
+    /// [`Error::Sql`].
+    pub(crate) async fn restore_database(&self, secrets: &Secrets, name: &str) -> Result<(), Error> {
+        let mut connection = self.connect(secrets, "postgres").await.doing(|| "connect to PostgreSQL".to_owned())?;
+        run(&mut connection, format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+        run(&mut connection, format!("ALTER DATABASE {name}_saved RENAME TO {name}")).await?;
+        connection.close().await.doing(|| "disconnect from PostgreSQL".to_owned())
+    }
+
     /// Makes a fresh, empty database for a test: its own name, the roles of `name`.
     ///
     /// # Errors

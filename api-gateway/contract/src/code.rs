@@ -147,6 +147,8 @@ codes! {
     Unavailable = "unavailable", 503, "A part that is needed is not available now", retry after 2 s;
     /// A part that is needed did not answer in time.
     UpstreamTimeout = "upstream_timeout", 504, "A part that is needed did not answer in time", retry after 2 s;
+    /// The order is placed and not yet published; its key leads to it.
+    NotPublished = "not_published", 504, "The order is placed and not yet published", retry after 1 s;
     /// Our fault; the details are in the log.
     Internal = "internal", 500, "Something went wrong on our side";
 }

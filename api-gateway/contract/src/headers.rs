@@ -99,6 +99,15 @@ pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds.min(limits::WAIT_SECONDS_MAX)))
 }
 
+/// Whether `Prefer: ack=published` is among the preferences: the answer waits until what it acknowledges is on its topics.
+#[must_use]
+pub fn prefers_published(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(PREFER).filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split([',', ';'])).filter_map(|preference| preference.split_once('='));
+    preferences
+        .any(|(name, value)| name.trim().eq_ignore_ascii_case("ack") && value.trim().trim_matches('"').eq_ignore_ascii_case("published"))
+}
+
 /// The entity tags that a precondition lists (RFC 9110, 13.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags(Vec<String>);

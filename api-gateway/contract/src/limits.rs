@@ -20,6 +20,8 @@ pub const LABEL_CHARACTERS_MAX: usize = 100;
 pub const SEARCH_CHARACTERS_MAX: usize = 100;
 /// Longest wait of `Prefer: wait`, in seconds; below what the gateway waits for a service.
 pub const WAIT_SECONDS_MAX: u64 = 8;
+/// How long an answer of `Prefer: ack=published` waits for the relay; below what the gateway waits for a service.
+pub const PUBLISHED_WITHIN: std::time::Duration = std::time::Duration::from_secs(5);
 /// Most events of one answer; an order has about a dozen.
 pub const EVENTS_MAX: u32 = 500;
 /// Orders on a page that does not say how many.

@@ -1,14 +1,13 @@
 //! F19: the database of each service is lost, in the middle of a load and again at rest, and rebuilt from the topics; the
 //! rebuild is killed at random moments first. Nothing published is lost or done twice, and what was at rest is equal by hash.
 
-use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::HashSet;
+use std::time::Duration;
 
-use anyhow::Context as _;
-use operation::{Act, Rebuild};
 use stack::Service;
 use uuid::Uuid;
 
+use super::rebuilds::{content, rebuild, refuses, shown, spied, word};
 use super::{Dice, Load, Outcome, SOON, Session, Stage, replay, until};
 use crate::checker::world::Topic;
 
@@ -23,13 +22,13 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     let mut dice = session.dice();
     let stage = session.stage().await?;
     let mut outcome = Outcome::default();
-    let (mut lost_at_work, mut rebuilt) = (0, 0);
+    let (mut lost_at_work, mut safe, mut rebuilt) = (0, 0, 0);
     for service in SERVICES {
         if service == Service::Orders {
             stage.arm(service, LAG);
             stage.stack.restart(service).await?;
         }
-        let load = stage.load(orders, RATE);
+        let load = stage.load_published(orders, RATE);
         load.no_more();
         load.reaches(orders / 3).await?;
         let unpublished = lose(stage, service).await?;
@@ -39,6 +38,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         rebuilt += 1;
         if service == Service::Orders {
             lost_at_work += note_lost(stage, &load, &unpublished, &mut outcome).await?;
+            safe += u64::try_from(load.published().len())?;
         }
         load.finish().await?;
     }
@@ -50,6 +50,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     outcome.judged(&stage.verdict().await?);
     outcome.reach("rebuilds", rebuilt);
     outcome.reach("rebuilds killed", u64::try_from(kills * SERVICES.len())?);
+    outcome.reach("orders acknowledged as published", safe);
     outcome.figures.push(format!("{lost_at_work} acknowledged orders lost, each of them unpublished"));
     Ok(outcome)
 }
@@ -87,49 +88,18 @@ async fn note_lost(stage: &mut Stage, load: &Load, unpublished: &HashSet<Uuid>, 
     for id in lost.difference(unpublished) {
         outcome.broken.push(format!("order {id} was acknowledged and published, and is lost"));
     }
+    for id in load.published().iter().filter(|id| lost.contains(*id)) {
+        outcome.broken.push(format!("order {id} was acknowledged as published, and is lost"));
+    }
     let count = u64::try_from(lost.len())?;
     stage.lost.extend(lost);
     Ok(count)
 }
 
-/// Until somebody gives the word nobody is served and nothing is rebuilt.
-async fn refuses(stage: &Stage, service: Service) -> anyhow::Result<()> {
-    until(&format!("{} says that it must be rebuilt", service.name()), SOON, || async {
-        Ok(match shown(stage, service).await {
-            Ok(seen) if seen.state == "needed" => Ok(()),
-            other => Err(format!("{other:?}")),
-        })
-    })
-    .await?;
-    let answer = http()?.get(stage.stack.service_url(service, 1)).send().await?;
-    let (status, again) = (answer.status().as_u16(), answer.headers().contains_key("Retry-After"));
-    anyhow::ensure!(status == 503 && again, "{} answers {status} while its database is lost, Retry-After: {again}", service.name());
-    Ok(())
-}
-
-/// Gives the word and waits for the end; how long it took.
-async fn rebuild(stage: &Stage, service: Service, outcome: &mut Outcome) -> anyhow::Result<Duration> {
-    let began = Instant::now();
-    word(stage, service).await?;
-    let seen = until(&format!("{} is rebuilt", service.name()), 3 * SOON, || async {
-        let seen = shown(stage, service).await?;
-        anyhow::ensure!(seen.state != "failed", "the rebuild of {} failed: {:?} {:?}", service.name(), seen.code, seen.error);
-        Ok(if seen.state == "done" { Ok(seen) } else { Err(format!("{:?}", seen.progress)) })
-    })
-    .await
-    .with_context(|| stage.complaints())?;
-    stage.stack.ready(service).await?;
-    for check in seen.checks.iter().filter(|check| !check.holds) {
-        outcome.broken.push(format!("{}: {}: {}", service.name(), check.what, check.found));
-    }
-    outcome.must(!seen.checks.is_empty(), || format!("{}: nothing was verified", service.name()));
-    Ok(began.elapsed())
-}
-
 /// Loses the database of a system at rest and rebuilds it, killed `kills` times on the way: equal by hash, and nobody else has
 /// seen or heard anything.
 async fn at_rest(stage: &Stage, service: Service, kills: usize, dice: &mut Dice, outcome: &mut Outcome) -> anyhow::Result<()> {
-    let (before, spied) = (content(stage, service).await?, spied(stage).await?);
+    let (before, heard) = (content(stage, service).await?, spied(stage).await?);
     lose(stage, service).await?;
     for _ in 0..kills {
         refuses(stage, service).await?;
@@ -157,41 +127,7 @@ async fn at_rest(stage: &Stage, service: Service, kills: usize, dice: &mut Dice,
         outcome.must(after == Some(before), || format!("{}.{table} was {before:?} and is {after:?}", service.name()));
     }
     outcome.must(before.len() == after.len() && before.contains_key("events"), || format!("{}: tables are missing", service.name()));
-    let now = self::spied(stage).await?;
-    outcome.must(now == spied, || format!("a rebuild of {} was heard of outside: {spied:?} became {now:?}", service.name()));
-    Ok(())
-}
-
-/// Rows and hash of every table that a rebuild brings back.
-async fn content(stage: &Stage, service: Service) -> anyhow::Result<BTreeMap<String, (i64, String)>> {
-    let rows: Vec<(String, i64, String)> =
-        sqlx::query_as("SELECT name, row_count, hash FROM content_hash()").fetch_all(&mut stage.sql(service.name()).await?).await?;
-    Ok(rows.into_iter().map(|(name, rows, hash)| (name, (rows, hash))).collect())
-}
-
-/// What the outside could notice: the ends of all topics, and what the payment provider was asked.
-async fn spied(stage: &Stage) -> anyhow::Result<(Vec<Vec<i64>>, String)> {
-    let bootstrap = stage.stack.kafka_bootstrap();
-    let ends = tokio::task::spawn_blocking(move || {
-        Topic::ALL.iter().map(|topic| replay::ends(&bootstrap, topic.name())).collect::<anyhow::Result<Vec<_>>>()
-    })
-    .await??;
-    let asked = "SELECT md5(coalesce(string_agg(o::text, '' ORDER BY o::text), '')) FROM operations AS o";
-    Ok((ends, sqlx::query_scalar(asked).fetch_one(&mut stage.sql("provider").await?).await?))
-}
-
-fn http() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()
-}
-
-async fn shown(stage: &Stage, service: Service) -> anyhow::Result<Rebuild> {
-    let url = format!("{}/ops/rebuild", stage.stack.ops_url(service, 1));
-    Ok(http()?.get(url).send().await?.error_for_status()?.json().await?)
-}
-
-async fn word(stage: &Stage, service: Service) -> anyhow::Result<()> {
-    let url = format!("{}/ops/rebuild", stage.stack.ops_url(service, 1));
-    let act = Act { who: "it".to_owned(), why: "its database was lost".to_owned(), execute: true };
-    http()?.post(url).json(&act).send().await?.error_for_status()?;
+    let now = spied(stage).await?;
+    outcome.must(now == heard, || format!("a rebuild of {} was heard of outside: {heard:?} became {now:?}", service.name()));
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use reqwest::Method;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep_until;
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub struct Placing {
     pub orders: usize,
     /// Orders a second, whatever becomes of them.
     pub rate: u32,
+    /// Every second order asks to be answered once it is published.
+    pub published: bool,
 }
 
 /// One try of one order.
@@ -47,6 +50,7 @@ struct Shared {
     accepted: AtomicUsize,
     refused: AtomicUsize,
     orders: Mutex<Vec<Uuid>>,
+    published: Mutex<Vec<Uuid>>,
     answers: Mutex<Vec<Answered>>,
 }
 
@@ -79,6 +83,12 @@ impl Load {
     #[must_use]
     pub fn acknowledged(&self) -> Vec<Uuid> {
         self.shared.orders.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those of them that were answered as published.
+    #[must_use]
+    pub fn published(&self) -> Vec<Uuid> {
+        self.shared.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Orders that had their final answer so far, accepted or refused.
@@ -150,7 +160,7 @@ async fn place_all(client: Client, baskets: Arc<Vec<Basket>>, placing: Placing, 
             client.of(&format!("household-{}", basket.household)),
             basket,
             number,
-            placing.name.clone(),
+            (placing.name.clone(), placing.published && number % 2 == 0),
             Arc::clone(&shared),
         ));
         while let Some(ended) = running.try_join_next() {
@@ -174,14 +184,24 @@ fn token(number: usize) -> &'static str {
     }
 }
 
-async fn place(client: Client, basket: Basket, number: usize, name: String, shared: Arc<Shared>) -> anyhow::Result<()> {
+async fn place(
+    client: Client,
+    basket: Basket,
+    number: usize,
+    (name, published): (String, bool),
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
     let (key, body) = (format!("{name}-{number}"), order(&basket.lines, token(number)));
     let began = Instant::now();
     // one client in twenty asks again although it has its answer
     let mut answers_wanted = if number % 20 == 9 { 2 } else { 1 };
     loop {
         let at = Instant::now();
-        let answer = client.post("/v1/orders", &key, &body).await?;
+        let mut request = client.request(Method::POST, "/v1/orders").header("Idempotency-Key", &key).json(&body);
+        if published {
+            request = request.header("Prefer", "ack=published");
+        }
+        let answer = client.send(request).await?;
         let status = answer.as_ref().map(|answer| answer.status);
         let retry_after = answer.as_ref().is_some_and(|answer| answer.headers.contains_key("Retry-After"));
         shared.answers.lock().unwrap_or_else(PoisonError::into_inner).push(Answered { at, took: at.elapsed(), status, retry_after });
@@ -190,6 +210,10 @@ async fn place(client: Client, basket: Basket, number: usize, name: String, shar
                 answers_wanted -= 1;
                 if let Some(id) = answer.as_ref().and_then(super::Answer::id) {
                     shared.orders.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    let applied = answer.as_ref().and_then(|answer| answer.headers.get("Preference-Applied")?.to_str().ok());
+                    if applied == Some("ack=published") {
+                        shared.published.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                    }
                 }
                 if answers_wanted == 0 {
                     shared.accepted.fetch_add(1, Ordering::Relaxed);

@@ -27,6 +27,7 @@ mod f15_deploy;
 mod f16_order;
 mod f17_undo;
 mod f19_rebuild;
+mod f20_restored;
 mod f21_outbox;
 mod f22_redrive;
 mod f26_provider;
@@ -35,6 +36,7 @@ mod links;
 mod load;
 pub mod outbox;
 mod outcome;
+mod rebuilds;
 mod replay;
 mod session;
 mod stage;
@@ -85,6 +87,7 @@ pub const ALL: &[Fault] = &[
     Fault { name: "F7", title: "an EndTxn that comes late", run: |session| Box::pin(f07_late::run(session)) },
     Fault { name: "F8", title: "stopped and continued", run: |session| Box::pin(f08_zombies::run(session)) },
     Fault { name: "F19", title: "a database is lost and rebuilt from the topics", run: |session| Box::pin(f19_rebuild::run(session)) },
+    Fault { name: "F20", title: "a database is restored to the past", run: |session| Box::pin(f20_restored::run(session)) },
     Fault { name: "F26", title: "the payment provider is away", run: |session| Box::pin(f26_provider::run(session)) },
     Fault { name: "F14", title: "poison of six kinds", run: |session| Box::pin(f14_poison::run(session)) },
     Fault { name: "F15", title: "a bad deploy", run: |session| Box::pin(f15_deploy::run(session)) },

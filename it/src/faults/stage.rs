@@ -113,8 +113,17 @@ impl Stage {
 
     /// Places at least `orders` baskets at `rate` a second, until [`Load::finish`].
     pub fn load(&mut self, orders: usize, rate: u32) -> Load {
+        self.load_of(orders, rate, false)
+    }
+
+    /// The same, where every second order asks to be answered once it is published.
+    pub fn load_published(&mut self, orders: usize, rate: u32) -> Load {
+        self.load_of(orders, rate, true)
+    }
+
+    fn load_of(&mut self, orders: usize, rate: u32, published: bool) -> Load {
         self.loads += 1;
-        let placing = Placing { name: format!("load-{}", self.loads), orders, rate };
+        let placing = Placing { name: format!("load-{}", self.loads), orders, rate, published };
         Load::start(self.client.clone(), Arc::clone(&self.baskets), placing)
     }
 

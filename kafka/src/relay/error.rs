@@ -32,7 +32,9 @@ pub enum Error {
         waited: Duration,
     },
     /// The database and the position record belong to different incarnations.
-    #[error("the database is incarnation {database}, the position record is of {position}")]
+    #[error(
+        "the database is incarnation {database}, the position record is of {position}; if its content is to be rebuilt from the topics: setup --rebuild, then ops rebuild"
+    )]
     IncarnationMismatch {
         /// `db_identity` of the database.
         database: Uuid,
@@ -43,7 +45,9 @@ pub enum Error {
     #[error("the database has no identity: run the setup job")]
     IdentityMissing,
     /// The row that the position names is not in the outbox, or is another row: ids would be used twice.
-    #[error("outbox row {cursor} is not the one the position names ({expected}): the database was restored to the past")]
+    #[error(
+        "outbox row {cursor} is not the one the position names ({expected}): the database was restored to the past; next: setup --rebuild, then ops rebuild"
+    )]
     DatabaseRestored {
         /// Id of the last published outbox row.
         cursor: i64,

@@ -19,6 +19,7 @@ mod keeper;
 pub mod plan;
 mod position;
 mod producer;
+mod published;
 mod record;
 mod run;
 mod status;
@@ -36,6 +37,7 @@ use crate::cluster::Login;
 pub use error::Error;
 pub(crate) use position::Quiet;
 pub use position::{Chain, Position};
+pub use published::{Published, Unknown};
 pub use status::Status;
 
 /// Where a service's relay reads and writes.
