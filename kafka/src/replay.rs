@@ -1,6 +1,13 @@
 //! What a service is shown of its own history, and all that it may do with it: fold a state, project rows. A replay has no
 //! way to append, to send or to ask for an effect, so nothing can happen twice because it is read again.
 //!
+//! ```
+//! fn replays<W: kafka::Work>(replay: &mut kafka::Replay<'_, W>) {
+//!     replay.deadline("hold", 1);
+//! }
+//! ```
+//! What does not compile:
+//!
 //! ```compile_fail,E0599
 //! fn replays<W: kafka::Work>(replay: &mut kafka::Replay<'_, W>) {
 //!     replay.effect("saga-1", "payment-1", "authorize", &());

@@ -301,7 +301,9 @@ async fn run<S: Service>(
     let effects = Arc::new(service.effects(&context).await?);
     let consumer_config = consumer::Config { login, ..consumer::Config::new(S::NAME, instance, bootstrap, S::TOPICS) };
     let (mut engine, mut was_lost) = (None, false);
-    if !Identity::read(&units.pool).await?.live {
+    if Identity::read(&units.pool).await?.live {
+        recovery.live();
+    } else {
         let job = rebuild::Job {
             service: Arc::clone(&service),
             units: units.clone(),

@@ -113,7 +113,7 @@ pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
         tracing::warn!(service = S::NAME, "the database's content is given up; next: ops rebuild {} --execute", S::NAME);
     } else {
         match relay::write_first_position(&config, &names).await {
-            Err(relay::Error::IncarnationMismatch { .. }) if is_empty(&mut db).await? => {
+            Err(relay::Error::IncarnationMismatch { .. }) if is_given_up(&mut db).await? => {
                 mark_for_rebuild(&mut db).await?;
                 tracing::warn!(
                     service = S::NAME,
@@ -130,11 +130,14 @@ pub async fn run<S: Service>(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether nothing has ever happened in this database.
-async fn is_empty(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT NOT EXISTS (SELECT FROM events) AND NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM progress)")
-        .fetch_one(db)
-        .await
+/// Whether nothing has ever happened in this database, or a rebuild of it was begun and not ended.
+async fn is_given_up(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT mode = 'rebuild' OR (NOT EXISTS (SELECT FROM events) AND NOT EXISTS (SELECT FROM outbox) AND NOT EXISTS (SELECT FROM progress))
+         FROM db_identity",
+    )
+    .fetch_one(db)
+    .await
 }
 
 async fn mark_for_rebuild(db: &mut PgConnection) -> Result<(), sqlx::Error> {

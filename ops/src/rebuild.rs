@@ -102,6 +102,7 @@ fn plan(seen: &Rebuild) -> String {
             seen.service.trim_end_matches('s')
         ),
         "running" => format!("{}: the rebuild is running\n", seen.service),
+        "starting" => format!("{}: the service starts and does not know yet; ask again\n", seen.service),
         "failed" => {
             let (code, error) = (seen.code.as_deref().unwrap_or_default(), seen.error.as_deref().unwrap_or_default());
             format!("{}: the last rebuild failed, nothing was emitted\n  {code}: {error}\n", seen.service)

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use stack::{Part, Service};
 
 use super::{Outcome, SOON, Session, Stage, percentile, until};
@@ -28,12 +29,19 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         let from = Instant::now();
         // 5 to 20 s, in CI 4 to 6
         let away = Duration::from_millis(if long { 5_000 + dice.roll(15_000) } else { 4_000 + dice.roll(2_000) });
-        tokio::time::sleep(away).await;
+        if number == 0 {
+            unpublished(stage).await?;
+        }
+        tokio::time::sleep(away.saturating_sub(from.elapsed())).await;
         windows.push((from, Instant::now()));
         stage.stack.restart(Part::Kafka).await?;
         let back = Instant::now();
         stage.recovered(before).await?;
         outcome.recoveries.push(back.elapsed());
+        if number == 0 {
+            published(stage).await?;
+            outcome.reach("orders that were not yet published", 1);
+        }
     }
     outcome.reach("broker kills", u64::try_from(windows.len())?);
     graceful(stage, &mut outcome).await?;
@@ -55,6 +63,37 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
     outcome.must(slowest <= DRAINED, || format!("what waited was worked off only after {slowest:?}"));
     outcome.judged(&stage.verdict().await?);
     Ok(outcome)
+}
+
+/// Key of the order that asks to be answered once it is published.
+const CAREFUL: &str = "not-yet-published";
+
+async fn careful(stage: &Stage) -> anyhow::Result<Option<super::Answer>> {
+    let client = stage.client("careful");
+    let body = super::order(&[("1095275".to_owned(), 1)], "tok_ok");
+    client
+        .send(client.request(Method::POST, "/v1/orders").header("Idempotency-Key", CAREFUL).header("Prefer", "ack=published").json(&body))
+        .await
+}
+
+/// While the broker is away nothing is acknowledged as published.
+async fn unpublished(stage: &Stage) -> anyhow::Result<()> {
+    let answer = careful(stage).await?;
+    let told = answer.as_ref().map(|answer| (answer.status, answer.json().get("code").and_then(|code| code.as_str().map(str::to_owned))));
+    anyhow::ensure!(told == Some((504, Some("not_published".to_owned()))), "an order that cannot be published was answered {told:?}");
+    Ok(())
+}
+
+/// The same key leads to the order that was placed then, and now it is published.
+async fn published(stage: &Stage) -> anyhow::Result<()> {
+    until("the order is published", SOON, || async {
+        let answer = careful(stage).await?;
+        let header = |name: &str| answer.as_ref().and_then(|answer| answer.headers.get(name)?.to_str().ok().map(str::to_owned));
+        let told = (answer.as_ref().map(|answer| answer.status), header("Preference-Applied"), header("Idempotent-Replayed"));
+        let wanted = (Some(202), Some("ack=published".to_owned()), Some("true".to_owned()));
+        Ok(if told == wanted { Ok(()) } else { Err(format!("{told:?}")) })
+    })
+    .await
 }
 
 /// A broker that is stopped in order, and a service that starts without one: it says 503 and when to ask again, until the

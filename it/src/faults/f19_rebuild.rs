@@ -48,6 +48,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
         rebuilt += 1;
     }
     outcome.judged(&stage.verdict().await?);
+    super::f19_letters::run(session, &mut outcome).await?;
     outcome.reach("rebuilds", rebuilt);
     outcome.reach("rebuilds killed", u64::try_from(kills * SERVICES.len())?);
     outcome.reach("orders acknowledged as published", safe);
@@ -56,7 +57,7 @@ pub(super) async fn run(session: &mut Session) -> anyhow::Result<Outcome> {
 }
 
 /// Kills the service and drops its database; answers the orders that it had placed and not published.
-async fn lose(stage: &Stage, service: Service) -> anyhow::Result<HashSet<Uuid>> {
+pub(super) async fn lose(stage: &Stage, service: Service) -> anyhow::Result<HashSet<Uuid>> {
     stage.stack.kill(service).await?;
     let unpublished = if service == Service::Orders { unpublished(stage).await? } else { HashSet::new() };
     stage.stack.lose_database(service).await?;

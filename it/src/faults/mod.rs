@@ -26,6 +26,7 @@ mod f14_poison;
 mod f15_deploy;
 mod f16_order;
 mod f17_undo;
+mod f19_letters;
 mod f19_rebuild;
 mod f20_restored;
 mod f21_outbox;

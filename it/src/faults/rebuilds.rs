@@ -62,7 +62,7 @@ pub(super) async fn spied(stage: &Stage) -> anyhow::Result<(Vec<Vec<i64>>, Strin
     Ok((ends, sqlx::query_scalar(asked).fetch_one(&mut stage.sql("provider").await?).await?))
 }
 
-fn http() -> reqwest::Result<reqwest::Client> {
+pub(super) fn http() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()
 }
 

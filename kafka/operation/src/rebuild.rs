@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Rebuild {
     /// The service.
     pub service: String,
-    /// `live`: there is nothing to rebuild. `needed`: its database was lost or given up, nobody is served. `running`. `failed`:
+    /// `starting`: it is not known yet. `live`: there is nothing to rebuild. `needed`: its database was lost or given up, nobody is served. `running`. `failed`:
     /// nothing was emitted, it can be started again. `done`: rebuilt by this process, and live.
     pub state: String,
     /// What a rebuild reads; absent while the service is live.

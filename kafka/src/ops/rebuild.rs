@@ -34,6 +34,7 @@ async fn begin(known: Data<Known>, bearer: ReqData<Bearer>, body: Bytes) -> Http
     match asked {
         Err(refusal) => refusal.response(),
         Ok(act) if !act.execute => answer(&known),
+        Ok(_) if known.status.starts() => Refusal::starting().response(),
         Ok(_) if !known.status.waits() => Refusal::not_lost(&known.status.shown(known.service).state).response(),
         Ok(act) => {
             known.status.want(Wanted { who: act.who, why: act.why });

@@ -227,7 +227,17 @@ fn original(record: &Fetched) -> Vec<u8> {
     headers.into_bytes()
 }
 
-/// Parks one letter: dead, or a head when it was sent back, so often and perhaps with other bytes.
+/// Lets the heads be tried: from here on it is known which of them were handled before the database was lost.
+pub(super) async fn release(db: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("UPDATE parked SET due_at = clock_timestamp() WHERE state = 'head' AND due_at > clock_timestamp() + interval '1 month'")
+        .execute(db)
+        .await
+        .map(drop)
+        .map_err(Error::database("let parked messages be tried"))
+}
+
+/// Parks one letter: dead, or a head when it was sent back, so often and perhaps with other bytes. A head is not due before its own topic
+/// was read again, which tells whether it was handled ([`release`]).
 async fn park<W: Work>(
     db: &mut PgConnection,
     source: &Source,
@@ -263,7 +273,7 @@ async fn park<W: Work>(
         "INSERT INTO parked (consumer_group, topic, partition, record_offset, key, message_id, record, step, correlation_id, value, headers,
                              recorded_at_ms, policy, state, alone, attempt, redrive_no, due_at, first_failure_at, last_failure_at,
                              error_class, error_code, error, fingerprint)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, CASE WHEN $14 = 'head' THEN clock_timestamp() END,
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, CASE WHEN $14 = 'head' THEN clock_timestamp() + interval '1 year' END,
                  to_timestamp($18 / 1000000.0), to_timestamp($19 / 1000000.0), $20, $21, $22, $23)",
     )
     .bind(source.service)

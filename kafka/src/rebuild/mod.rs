@@ -348,6 +348,7 @@ async fn end<S: Service>(job: &Job<S>, db: &mut PgConnection, engine: &mut JoinH
         }
         tokio::time::sleep(LOOK).await;
     }
+    letters::release(db).await?;
     job.status.phase("verify", 0);
     let checks = verify::judge(db, S::CONSERVED).await?;
     let broken: Vec<String> = checks.iter().filter(|check| !check.holds).map(|check| format!("{}: {}", check.what, check.found)).collect();

@@ -21,6 +21,8 @@ pub struct Wanted {
 /// Where a service stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// It is not known yet.
+    Starting,
     Live,
     Needed,
     Running,
@@ -31,6 +33,7 @@ enum Stage {
 impl Stage {
     fn as_str(self) -> &'static str {
         match self {
+            Self::Starting => "starting",
             Self::Live => "live",
             Self::Needed => "needed",
             Self::Running => "running",
@@ -63,7 +66,7 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         let now = Instant::now();
-        let state = State { stage: Stage::Live, plan: None, checks: Vec::new(), error: None, wanted: None, phase: ("", now), began: now };
+        let state = State { stage: Stage::Starting, plan: None, checks: Vec::new(), error: None, wanted: None, phase: ("", now), began: now };
         Self { state: Arc::new(Mutex::new(state)), done: Arc::default(), total: Arc::default(), word: Arc::default() }
     }
 }
@@ -81,6 +84,12 @@ impl Status {
                 state.stage = Stage::Needed;
             }
         });
+    }
+
+    /// Whether it is not known yet what the database needs.
+    #[must_use]
+    pub fn starts(&self) -> bool {
+        self.with(|state| state.stage == Stage::Starting)
     }
 
     /// Whether the database waits for an operator's word.
@@ -132,7 +141,7 @@ impl Status {
         self.with(|state| (state.stage, state.error) = (Stage::Failed, Some((error.code(), chain(error)))));
     }
 
-    /// Rebuilt by another process.
+    /// There is nothing to rebuild, or another process has.
     pub(crate) fn live(&self) {
         self.with(|state| state.stage = Stage::Live);
     }

@@ -1,10 +1,11 @@
 //! Waiting until what was committed is on its topics, so that it survives the loss of the database as well.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Config, Error, Status, newest_position};
 
@@ -44,7 +45,11 @@ impl Published {
     /// # Errors
     /// [`Unknown`].
     pub async fn wait(&self, pool: &PgPool, limit: Duration) -> Result<bool, Unknown> {
-        let until = Instant::now() + limit;
+        // A broker that is away keeps a look at its topic waiting for longer than anybody wants to.
+        timeout(limit, self.reached(pool)).await.unwrap_or(Ok(false))
+    }
+
+    async fn reached(&self, pool: &PgPool) -> Result<bool, Unknown> {
         // Ids rise with every commit of a stream, and a committed row is visible: ours are at or below the newest.
         let newest: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM outbox").fetch_one(pool).await?;
         loop {
@@ -55,23 +60,21 @@ impl Published {
             if cursor >= newest {
                 return Ok(true);
             }
-            if Instant::now() + look > until {
-                return Ok(false);
-            }
             sleep(look).await;
         }
     }
 
     /// The cursor of the newest committed position, of this very database; 0 of another's.
     async fn on_topic(&self, pool: &PgPool) -> Result<i64, Unknown> {
-        let fresh = |seen: &(Instant, i64)| seen.0.elapsed() < TOPIC_LOOK;
-        if let Some((_, cursor)) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).filter(fresh) {
+        // Whoever holds the lock looks for all who wait for it.
+        let mut seen = self.seen.lock().await;
+        if let Some((_, cursor)) = seen.filter(|(at, _)| at.elapsed() < TOPIC_LOOK) {
             return Ok(cursor);
         }
         let incarnation: uuid::Uuid = sqlx::query_scalar("SELECT incarnation FROM db_identity").fetch_one(pool).await?;
         let position = newest_position(&self.config).await?;
         let cursor = position.filter(|position| position.incarnation == incarnation).map_or(0, |position| position.cursor);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), cursor));
+        *seen = Some((Instant::now(), cursor));
         Ok(cursor)
     }
 }

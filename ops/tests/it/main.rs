@@ -3,4 +3,5 @@
 
 mod commands;
 mod played;
+mod rebuild;
 mod redrive;
