@@ -16,7 +16,7 @@ const HARM: &str = "R0.decided=return(permanent/40/orders.OrderPlaced)";
 /// Everything about letters but their numbers and times.
 const LETTERS: &str = "SELECT concat_ws(' ', topic, partition, record_offset, encode(key, 'escape'), message_id, record, step, correlation_id, md5(value),
         policy, state, alone, attempt, redrive_no, error_class, error_code, error, fingerprint) FROM parked WHERE state = 'dead' ORDER BY 1";
-const DECISIONS: &str = "SELECT concat_ws(' ', topic, partition, record_offset, message_id, redrive_no, decision, md5(value), who, why, at) FROM decisions ORDER BY 1";
+const DECISIONS: &str = "SELECT concat_ws(' ', topic, partition, record_offset, message_id, redrive_no, decision, md5(value), who, why) FROM decisions ORDER BY 1";
 
 pub(super) async fn run(session: &mut Session, outcome: &mut Outcome) -> anyhow::Result<()> {
     let orders = session.orders(30, 1_000);
@@ -81,7 +81,7 @@ async fn published(stage: &Stage) -> anyhow::Result<()> {
     let config = relay::Config {
         service: "inventory".to_owned(),
         bootstrap: stage.stack.kafka_bootstrap(),
-        client_options: Vec::new(),
+        login: None,
         connect: stage.stack.reader_url("inventory").parse()?,
     };
     until("inventory's outbox is published", SOON, || async {

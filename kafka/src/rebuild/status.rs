@@ -66,7 +66,8 @@ pub struct Status {
 impl Default for Status {
     fn default() -> Self {
         let now = Instant::now();
-        let state = State { stage: Stage::Starting, plan: None, checks: Vec::new(), error: None, wanted: None, phase: ("", now), began: now };
+        let state =
+            State { stage: Stage::Starting, plan: None, checks: Vec::new(), error: None, wanted: None, phase: ("", now), began: now };
         Self { state: Arc::new(Mutex::new(state)), done: Arc::default(), total: Arc::default(), word: Arc::default() }
     }
 }

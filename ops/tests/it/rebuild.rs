@@ -13,7 +13,7 @@ fn seen(state: &str) -> Value {
         "progress": null, "checks": [], "code": null, "error": null})
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_plan_is_printed_and_nothing_is_asked_for() {
     let orders = Played::start(|_, _| (200, seen("needed")));
     let ended = ops(&["--orders-url", &orders.url, "rebuild", "orders"]).await;
@@ -22,10 +22,10 @@ async fn a_plan_is_printed_and_nothing_is_asked_for() {
         assert!(ended.out.contains(part), "{part} is not in {}", ended.out);
     }
     assert!(ended.err.contains("nothing was done"), "{}", ended.err);
-    assert_eq!(orders.asked(), ["GET /ops/rebuild"]);
+    assert_eq!(orders.asked(), ["GET /ops/rebuild?"]);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn the_word_names_who_and_why_and_the_end_is_waited_for_and_told() {
     let looks = AtomicU32::new(0);
     let orders = Played::start(move |_, body| {
@@ -50,7 +50,7 @@ async fn the_word_names_who_and_why_and_the_end_is_waited_for_and_told() {
     assert!(said[0].contains(r#""who":"ann""#) && said[0].contains(r#""execute":true"#), "{said:?}");
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn a_rebuild_that_fails_says_why_and_that_it_can_be_begun_again() {
     let orders = Played::start(|_, body| {
         let mut now = seen("needed");
@@ -68,7 +68,7 @@ async fn a_rebuild_that_fails_says_why_and_that_it_can_be_begun_again() {
     assert!(ended.out.contains("events_missing") && ended.out.contains("the same command begins again"), "{}", ended.out);
 }
 
-#[tokio::test]
+#[actix_web::test]
 async fn without_a_signature_nothing_is_begun() {
     let orders = Played::start(|_, _| (200, seen("needed")));
     let ended = ops(&["--orders-url", &orders.url, "rebuild", "orders", "--execute"]).await;
