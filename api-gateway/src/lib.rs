@@ -6,6 +6,7 @@
 pub mod config;
 mod console;
 mod cors;
+mod cut;
 mod docs;
 mod events;
 mod forward;

@@ -10,6 +10,7 @@ use std::{
 use actix_web::{
     App, HttpServer,
     dev::ServerHandle,
+    middleware::from_fn,
     web::{self, Data},
 };
 use identity::Door;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     config::Config,
-    console, docs,
+    console, cut, docs,
     forward::{self, Worker},
     metrics::Metrics,
     ops, probe,
@@ -176,8 +177,10 @@ fn serve_http(shared: &Arc<Shared>) -> Result<(SocketAddr, Server), Error> {
             .configure(console::configure)
             .configure(docs::configure)
             .default_service(web::to(site::serve))
+            .wrap(from_fn(cut::unread_bodies))
     };
     let server = HttpServer::new(factory)
+        .on_connect(cut::remember)
         .workers(config.workers)
         .max_connections(config.connections_max)
         .client_request_timeout(config.header_timeout)
