@@ -158,6 +158,8 @@ fn finish(
     notes: &Notes,
     started: Instant,
 ) -> HttpResponse {
+    let trace = hygiene::Trace::of(request);
+    response = hygiene::name_trace(response, &trace);
     let headers = response.headers_mut();
     if let Ok(value) = header::HeaderValue::from_str(request_id) {
         headers.insert(header::HeaderName::from_static(headers::REQUEST_ID), value);
@@ -176,7 +178,7 @@ fn finish(
     worker.record(route, status, started);
     let path = route.and_then(|index| ROUTES.get(index)).map_or("", |route| route.path);
     let duration_us = started.elapsed().as_micros();
-    tracing::debug!(request.id = request_id, http.route = path, http.response.status_code = status, duration_us, "served");
+    tracing::debug!(request.id = request_id, trace.id = trace.id(), http.route = path, http.response.status_code = status, duration_us, "served");
     response
 }
 

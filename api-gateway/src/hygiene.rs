@@ -1,6 +1,12 @@
 //! Which headers cross the gateway, in both directions.
 
-use actix_web::{HttpRequest, HttpResponseBuilder, http::header as inner};
+use std::rc::Rc;
+
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BoxBody, MessageBody as _},
+    http::header as inner,
+};
 use contract::headers as names;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use identity::Caller;
@@ -50,7 +56,9 @@ pub(crate) fn request_headers(request: &HttpRequest, caller: Option<&Caller>, re
             }
         }
     }
-    copy_trace(request, &mut headers);
+    if let Ok(trace) = HeaderValue::from_str(&Trace::of(request).0) {
+        headers.insert(HeaderName::from_static(TRACEPARENT), trace);
+    }
     copy_caller(request, caller, &mut headers);
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(HeaderName::from_static(names::REQUEST_ID), request_id);
@@ -77,8 +85,35 @@ pub(crate) fn copy_token(request: &HttpRequest, headers: &mut HeaderMap) {
     }
 }
 
+/// The trace a request belongs to: its client's, or one that begins here. Kept with the request, so that whoever asks gets the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace(Rc<str>);
+
+impl Trace {
+    /// The trace of `request`.
+    pub(crate) fn of(request: &HttpRequest) -> Self {
+        if let Some(known) = request.extensions().get::<Self>() {
+            return known.clone();
+        }
+        let trace = Self(given_trace(request).map_or_else(begun_trace, Rc::from));
+        request.extensions_mut().insert(trace.clone());
+        trace
+    }
+
+    /// Its id: 32 hexadecimal digits.
+    pub(crate) fn id(&self) -> &str {
+        self.0.split('-').nth(1).unwrap_or_default()
+    }
+}
+
+/// Not sampled: nobody asked for it to be recorded, yet its id stands in every log and problem. A UUID of version 7 has enough chance in both halves.
+fn begun_trace() -> Rc<str> {
+    let (trace, span) = (Uuid::now_v7(), Uuid::now_v7().as_u64_pair().1);
+    Rc::from(format!("00-{}-{span:016x}-00", trace.simple()))
+}
+
 /// A client's trace goes on in our services if it is one: version 00 of W3C Trace Context, 3.2.
-fn copy_trace(request: &HttpRequest, headers: &mut HeaderMap) {
+fn given_trace(request: &HttpRequest) -> Option<&str> {
     let hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let some = |text: &str| text.bytes().any(|byte| byte != b'0');
     let valid = |text: &&str| {
@@ -88,9 +123,25 @@ fn copy_trace(request: &HttpRequest, headers: &mut HeaderMap) {
             _ => false,
         }
     };
-    let given = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    if let Some(value) = given.filter(valid).and_then(|text| HeaderValue::from_str(text).ok()) {
-        headers.insert(HeaderName::from_static(TRACEPARENT), value);
+    request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok()).filter(valid)
+}
+
+/// Names the trace in a problem, a service's as well as our own. The body of a problem is at hand and small.
+pub(crate) fn name_trace(response: HttpResponse, trace: &Trace) -> HttpResponse {
+    let is_problem = response.headers().get(inner::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == names::PROBLEM_JSON.as_bytes());
+    if !is_problem || response.headers().contains_key(inner::CONTENT_ENCODING) {
+        return response;
+    }
+    let (response, body) = response.into_parts();
+    match body.try_into_bytes() {
+        Ok(bytes) => match serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes) {
+            Ok(mut problem) => {
+                problem.insert("trace_id".to_owned(), trace.id().into());
+                response.set_body(BoxBody::new(serde_json::to_vec(&problem).unwrap_or_default()))
+            }
+            Err(_not_an_object) => response.set_body(BoxBody::new(bytes)),
+        },
+        Err(body) => response.set_body(body),
     }
 }
 

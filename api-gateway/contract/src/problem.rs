@@ -116,6 +116,7 @@ impl Problem {
             instance: self.instance.clone(),
             code: self.code,
             errors: self.errors.clone(),
+            trace_id: None,
         }
     }
 }
@@ -144,6 +145,10 @@ pub struct ProblemDocument {
     /// Faults in the body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Fault>,
+    /// The trace of the request (W3C Trace Context), which the logs name too; said by the gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{32}$", examples("0af7651916cd43dd8448eb211c80319c"))]
+    pub trace_id: Option<String>,
 }
 
 impl fmt::Display for Problem {
