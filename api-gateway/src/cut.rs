@@ -4,8 +4,7 @@
 use std::{
     cell::RefCell,
     future::Future as _,
-    net::{Shutdown, TcpStream},
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -23,6 +22,7 @@ use actix_web::{
     web::Bytes,
 };
 use futures_util::Stream;
+use rustix::net::connect_unspec;
 use tokio::time::{Sleep, sleep};
 
 /// Bytes taken beyond those that a handler wanted. Some of what is on its way must be, or the client is reset before it reads the answer.
@@ -31,13 +31,13 @@ const BYTES_MAX: usize = 256 * 1024;
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// A second handle of a client's connection, to end it by.
-struct Socket(Arc<TcpStream>);
+struct Socket(Arc<OwnedFd>);
 
 /// Remembers the connection's socket; called once a connection.
 pub(crate) fn remember(io: &dyn std::any::Any, connection: &mut Extensions) {
     let socket = io.downcast_ref::<rt::net::TcpStream>().and_then(|stream| stream.as_fd().try_clone_to_owned().ok());
     if let Some(socket) = socket {
-        connection.insert(Socket(Arc::new(TcpStream::from(socket))));
+        connection.insert(Socket(Arc::new(socket)));
     }
 }
 
@@ -83,7 +83,9 @@ pub(crate) async fn unread_bodies<B: MessageBody + 'static>(
     let socket = request.conn_data::<Socket>().map(|socket| Arc::clone(&socket.0));
     let response = next.call(request).await?;
     Ok(match socket {
-        Some(socket) if !incoming.has_ended() => response.map_body(|_, answer| EitherBody::right(Cut::after(answer.boxed(), incoming, socket))),
+        Some(socket) if !incoming.has_ended() => {
+            response.map_body(|_, answer| EitherBody::right(Cut::after(answer.boxed(), incoming, socket)))
+        }
         Some(_) | None => response.map_into_left_body(),
     })
 }
@@ -93,13 +95,13 @@ pub(crate) struct Cut {
     answer: BoxBody,
     answered: bool,
     incoming: Incoming,
-    socket: Arc<TcpStream>,
+    socket: Arc<OwnedFd>,
     left: usize,
     until: Option<Pin<Box<Sleep>>>,
 }
 
 impl Cut {
-    fn after(answer: BoxBody, incoming: Incoming, socket: Arc<TcpStream>) -> Self {
+    fn after(answer: BoxBody, incoming: Incoming, socket: Arc<OwnedFd>) -> Self {
         Self { answer, answered: false, incoming, socket, left: BYTES_MAX, until: None }
     }
 
@@ -124,8 +126,11 @@ impl Cut {
                 }
             }
         }
-        // Whoever still writes is reset from here on. A connection that has ended by itself is no failure.
-        drop(self.socket.shutdown(Shutdown::Both));
+        // Reset, not shut: a shut socket still takes what its buffers hold, and a client that fills them waits for ever. What it was answered it
+        // has. Source: connect(2), AF_UNSPEC.
+        if let Err(error) = connect_unspec(&*self.socket) {
+            tracing::debug!(%error, "a connection had ended before it was cut");
+        }
         Poll::Ready(())
     }
 }
@@ -142,7 +147,8 @@ impl MessageBody for Cut {
         if !this.answered {
             match Pin::new(&mut this.answer).poll_next(cx) {
                 Poll::Ready(None) => this.answered = true,
-                other => return other,
+                Poll::Ready(Some(piece)) => return Poll::Ready(Some(piece)),
+                Poll::Pending => return Poll::Pending,
             }
         }
         this.take(cx).map(|()| None)

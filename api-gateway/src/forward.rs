@@ -178,7 +178,14 @@ fn finish(
     worker.record(route, status, started);
     let path = route.and_then(|index| ROUTES.get(index)).map_or("", |route| route.path);
     let duration_us = started.elapsed().as_micros();
-    tracing::debug!(request.id = request_id, trace.id = trace.id(), http.route = path, http.response.status_code = status, duration_us, "served");
+    tracing::debug!(
+        request.id = request_id,
+        trace.id = trace.id(),
+        http.route = path,
+        http.response.status_code = status,
+        duration_us,
+        "served"
+    );
     response
 }
 

@@ -78,7 +78,11 @@ pub fn codes(route: &Route) -> Vec<Code> {
     };
     let of_body: &[&[Code]] = match route.body {
         Body::None | Body::Ignored => &[],
-        Body::PlaceOrder => &[ANY_BODY, ONCE, &[Code::EmptyOrder, Code::TooManyLines, Code::QuantityOutOfRange, Code::InvalidPaymentToken]],
+        Body::PlaceOrder => &[
+            ANY_BODY,
+            ONCE,
+            &[Code::EmptyOrder, Code::TooManyLines, Code::QuantityOutOfRange, Code::InvalidPaymentToken, Code::InvalidText],
+        ],
         Body::NewProducts => &[
             ANY_BODY,
             ONCE,

@@ -117,6 +117,7 @@ async fn set_up<S: Service>(service: &S, config: Config, give_up: bool) -> anyho
         setup::Error::Migrate(_) | setup::Error::Role(_) => false,
     };
     wait_for("the database and Kafka", || setup::run::<S>(&options), transient).await?;
+    service.set_up(&config).await?;
     tracing::info!(service = S::NAME, "set up");
     Ok(())
 }
@@ -335,7 +336,7 @@ async fn run<S: Service>(
     let server = http_server::<S>(&config, http)?;
     let server_handle = server.handle();
     let mut server = tokio::spawn(server);
-    seat(&desk, service.as_ref(), &context);
+    seat(&desk, service.as_ref(), &context)?;
     checks.started.store(true, Ordering::Relaxed);
     tracing::info!(service = S::NAME, "serving");
 
@@ -400,16 +401,18 @@ impl Guard {
 }
 
 /// From here on operators are answered.
-fn seat<S: Service>(slot: &ops::Slot, service: &S, context: &Context) {
+fn seat<S: Service>(slot: &ops::Slot, service: &S, context: &Context) -> anyhow_lite::Result<()> {
     let desk = ops::Desk {
         service: S::NAME,
         units: context.units.clone(),
         // Few at once: operators must not take the connections that orders need.
         bridge: Bridge::new(OPERATIONS),
         sagas: service.sagas(),
+        erasures: service.erasures(&context.config)?,
         streams_of: S::streams_of,
     };
     drop(slot.set(desk));
+    Ok(())
 }
 
 async fn relay_died<T>(thread: &std::thread::JoinHandle<T>) {

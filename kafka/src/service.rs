@@ -8,7 +8,7 @@ use record::Topic;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::failure::Failure;
-use crate::ops::{Admission, Sagas};
+use crate::ops::{Admission, Erasures, Sagas};
 use crate::registry::Gate;
 use crate::replay::{History, Replay};
 use crate::route::Routes;
@@ -97,6 +97,22 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// Permanent: a defect.
     fn send_awaited(&self, _unit: &mut Unit<Self::Work>, _stream: &str) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// The keys of people's data, as operators destroy them; none unless it keeps some.
+    ///
+    /// # Errors
+    /// The configuration is not what it should be.
+    fn erasures(&self, _config: &Config) -> anyhow_lite::Result<Option<Arc<dyn Erasures>>> {
+        Ok(None)
+    }
+
+    /// What `setup` makes beside the runtime's part, after it: stores of its own. Running it again changes nothing.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn set_up(&self, _config: &Config) -> impl Future<Output = anyhow_lite::Result<()>> {
+        async { Ok(()) }
     }
 
     /// The streams in which this service records what it does in the story `correlation`.

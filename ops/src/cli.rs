@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use operation::{Filter, Key};
 
 use crate::output::Format;
-use crate::{dlq, rebuild, retry, saga};
+use crate::{dlq, erase, rebuild, retry, saga};
 
 /// Operates the services: dead letters, messages that wait to be tried again, stuck sagas.
 ///
@@ -69,6 +69,8 @@ pub enum Command {
     Saga(saga::Command),
     /// Rebuilds a service's lost database from the topics; without --execute it prints what it would read.
     Rebuild(rebuild::Args),
+    /// Destroys the key of everything that is stored about a customer: name, address and e-mail can never be read again.
+    EraseCustomer(erase::Command),
 }
 
 /// Which letters.

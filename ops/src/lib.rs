@@ -13,12 +13,13 @@
 //! | 5 | unreachable: nothing was done, or a run stopped that the same command takes up again |
 //! | 130 | interrupted: the letters in hand were finished, the same command goes on |
 //!
-//! One file per command group: [`dlq`], [`retry`], [`saga`], [`rebuild`]. A new group is a file with its arguments and its `run`, and one
+//! One file per command group: [`dlq`], [`retry`], [`saga`], [`rebuild`], [`erase`]. A new group is a file with its arguments and its `run`, and one
 //! line in [`cli::Command`].
 
 pub mod cli;
 pub mod client;
 pub mod dlq;
+pub mod erase;
 pub mod exit;
 pub mod output;
 pub mod rebuild;
@@ -56,6 +57,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Out
             Command::Retry(command) => retry::run(command, &services, output).await,
             Command::Saga(command) => saga::run(command, &services, output).await,
             Command::Rebuild(arguments) => rebuild::run(arguments, &services, output).await,
+            Command::EraseCustomer(command) => erase::run(command, &services, output).await,
         },
         Err(error) => Err(error),
     };

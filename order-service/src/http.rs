@@ -1,5 +1,6 @@
 //! The HTTP face: who asks is checked here again, though the gateway has. Handlers run on single-threaded runtimes and never touch the database: they hand over to the main runtime and wait.
 
+mod contact;
 mod story;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::follow::Follow;
 use crate::open_orders::OpenOrders;
 use crate::steer::OrderSaga;
 use crate::store::Read;
+use crate::vault::Vault;
 use crate::{cancel, place, store, wire};
 
 /// What the handlers share. Cheap to clone.
@@ -47,6 +49,8 @@ pub struct Face {
     pub published: kafka::relay::Published,
     /// Seals payment tokens, with the order id as subject.
     pub sealer: Arc<Sealer>,
+    /// Keys of customers' personal data; none where none can be taken.
+    pub vault: Option<Vault>,
 }
 
 /// Field name in the associated data of a sealed token; payment-service opens it with the same.
@@ -79,10 +83,18 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
     let customer = customer(&face, &request, Scope::OrdersWrite).await.map_err(here)?;
     let key = headers::idempotency_key(request.headers()).map_err(here)?;
     let Json(body) = body?;
-    let hash = RequestHash::of(&body);
+    let mut hash = RequestHash::of(&body);
     let order_id = OrderId::from(Uuid::now_v7());
     let sealed = face.sealer.seal(&order_id.to_string(), TOKEN_FIELD, body.payment.token.reveal().as_bytes());
-    let payment_token = wire::token(&sealed.map_err(|error| here(internal(&error)))?);
+    let payment_token = wire::value(&sealed.map_err(|error| here(internal(&error)))?);
+    let contact = match body.contact {
+        Some(contact) => {
+            let sealed = contact::sealed(&face, &customer, order_id, contact).await.map_err(here)?;
+            hash = hash.with_secret(&sealed.mac);
+            Some(wire::value(&sealed.sealed))
+        }
+        None => None,
+    };
     let lines = body.lines.into_iter().map(|line| Line { sku: line.sku, quantity: line.quantity }).collect();
     let lines = Lines::new(lines).map_err(|fault| here(lines_problem(&fault)))?;
     if let Err(refused) = face.open_orders.admit(&customer, &face.bridge, &face.units).await
@@ -91,7 +103,7 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
         return Err(here(refused));
     }
     let asker = customer.clone();
-    let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token }).await;
+    let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token, contact }).await;
     match reply.map_err(|refused| here(busy(refused)))?.answer().await {
         place::Answer::Placed { order, replayed } => {
             let (published, answered_at) = (headers::prefers_published(request.headers()), Instant::now());
@@ -184,10 +196,16 @@ async fn get_order(face: Data<Face>, request: HttpRequest, id: Path<String>) -> 
         Some(read) => Some(read),
         None => face.bridge.run(read).await.map_err(|refused| here(busy(refused)))?.map_err(|error| here(unavailable(&error)))?,
     };
-    let read = found.ok_or_else(|| here(Problem::new(Code::OrderNotFound)))?;
-    let known = Tags::of(request.headers(), &header::IF_NONE_MATCH).is_some_and(|known| known.name_weakly(&read.tag()));
+    let mut read = found.ok_or_else(|| here(Problem::new(Code::OrderNotFound)))?;
+    let mut tag = read.tag();
+    match contact::kept(&face, id).await.map_err(here)? {
+        contact::Kept::Nothing => {}
+        contact::Kept::Here(contact) => read.shown.contact = Some(contact),
+        contact::Kept::Erased => tag = format!("{}.erased\"", tag.trim_end_matches('"')),
+    }
+    let known = Tags::of(request.headers(), &header::IF_NONE_MATCH).is_some_and(|known| known.name_weakly(&tag));
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((header::ETAG, read.tag())).insert_header((header::CACHE_CONTROL, "no-store"));
+    response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, "no-store"));
     if waited {
         response.insert_header((headers::PREFERENCE_APPLIED, "wait"));
     }

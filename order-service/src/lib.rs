@@ -10,6 +10,7 @@
 //! | [`follow`] | waiting for an order to move |
 //! | [`http`] | the HTTP face |
 //! | [`store`] | all SQL |
+//! | [`vault`] | keys of customers' personal data, and their destruction |
 //! | [`wire`] | domain ↔ records |
 //! | [`service`] | what the runtime is given |
 //!
@@ -27,6 +28,7 @@ pub mod service;
 pub mod steer;
 pub mod store;
 pub mod sweep;
+pub mod vault;
 pub mod wire;
 
 pub use service::Orders;

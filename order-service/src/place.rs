@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use contract::{IdempotencyKey, RequestHash};
 use kafka::{Cause, Failure, GroupCommit, MessageId, Needs, Retry, Unit, Units, retry_of};
-use order_domain::{Basket, Command, Event, Lines, Order, Placed, Placement, Rejection, SealedToken};
+use order_domain::{Basket, Command, Event, Lines, Order, Placed, Placement, Rejection, SealedValue};
 use sqlx::{Postgres, Transaction};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep};
@@ -60,7 +60,9 @@ pub struct Request {
     /// What is ordered.
     pub lines: Lines,
     /// How it is paid.
-    pub payment_token: SealedToken,
+    pub payment_token: SealedValue,
+    /// Whom it is for, if it says.
+    pub contact: Option<SealedValue>,
 }
 
 impl Request {
@@ -357,8 +359,13 @@ fn answer_of(request: &Request, used: &UsedKey) -> Answer {
 
 fn decide(unit: &Unit<Rows>, request: &Request) -> Result<Placed, Rejection> {
     let basket = Basket::new(request.lines.clone(), |sku| unit.work.price(sku));
-    let placement =
-        Placement { customer: request.customer.clone(), basket, payment_token: Some(request.payment_token.clone()), at: unit.now() };
+    let placement = Placement {
+        customer: request.customer.clone(),
+        basket,
+        payment_token: Some(request.payment_token.clone()),
+        contact: request.contact.clone(),
+        at: unit.now(),
+    };
     // The id is new, so the order is; a redone batch meets its own key before it gets to write.
     match order_domain::decide(&Order::None, &Command::Place(placement))?.into_iter().next() {
         Some(Event::Placed(placed)) => Ok(placed),
@@ -410,7 +417,8 @@ mod tests {
             key: key.parse().unwrap(),
             hash: RequestHash::of(&body),
             lines: Lines::new(vec![line]).unwrap(),
-            payment_token: SealedToken::new("k.00.00"),
+            payment_token: SealedValue::new("k.00.00"),
+            contact: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use actix_web::web::ServiceConfig;
 use identity::Door;
 use kafka::config::Config;
-use kafka::ops::{Admission, Sagas};
+use kafka::ops::{Admission, Erasures, Sagas};
 use kafka::registry::Gate;
 use kafka::seal::Sealer;
 use kafka::{Context, Failure, History, Micros, Needs, NoEffects, OwnRecord, Replay, Routes, Service, Unit, anyhow_lite, own};
@@ -21,6 +21,7 @@ use crate::routes;
 use crate::steer::{OrderSaga, order_of, replay_order};
 use crate::store::{self, Rows};
 use crate::sweep;
+use crate::vault::{self, Vault};
 
 /// Names the key that seals payment tokens, until keys are rotated.
 const TOKEN_KEY_ID: &str = "1";
@@ -110,6 +111,7 @@ impl Service for Orders {
             saga: self.saga().clone(),
             published: context.published.clone(),
             sealer: Arc::new(sealer),
+            vault: Vault::read(config)?,
         })
     }
 
@@ -119,6 +121,14 @@ impl Service for Orders {
 
     fn operators(&self, config: &Config) -> anyhow_lite::Result<Admission> {
         Ok(door(config)?.operators())
+    }
+
+    fn erasures(&self, config: &Config) -> anyhow_lite::Result<Option<Arc<dyn Erasures>>> {
+        Ok(Vault::read(config)?.map(|vault| Arc::new(vault) as Arc<dyn Erasures>))
+    }
+
+    async fn set_up(&self, config: &Config) -> anyhow_lite::Result<()> {
+        vault::set_up(config).await
     }
 
     fn sagas(&self) -> Option<Arc<dyn Sagas>> {

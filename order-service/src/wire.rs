@@ -2,7 +2,7 @@
 
 use kafka::seal::Sealed;
 use kafka::{Failure, History, Recorded};
-use order_domain::{CancelReason, Placed, PricedLine, SealedToken};
+use order_domain::{CancelReason, Placed, PricedLine, SealedValue};
 use saga::{Outcome, StepState};
 use schemas::record::Record as _;
 use schemas::{common, inventory, orders};
@@ -54,7 +54,7 @@ pub fn read_saga(history: &History<'_>, recorded: &Recorded) -> Result<saga::Eve
 /// Permanent: it is no record of an order, or does not decode.
 pub fn read_order(history: &History<'_>, recorded: &Recorded) -> Result<OrderRecord, Failure> {
     Ok(match recorded.record() {
-        orders::OrderPlaced::FULL_NAME => OrderRecord::Placed(history.read(recorded)?),
+        orders::OrderPlaced::FULL_NAME => OrderRecord::Placed(Box::new(history.read(recorded)?)),
         orders::OrderConfirmed::FULL_NAME => OrderRecord::Confirmed(history.read(recorded)?),
         orders::OrderCancelled::FULL_NAME => OrderRecord::Cancelled(history.read(recorded)?),
         other => return Err(history.unreadable(format_args!("{other} in the stream of an order"))),
@@ -120,7 +120,7 @@ pub fn saga_event(record: &SagaRecord) -> Result<saga::Event, Error> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderRecord {
     /// It was placed.
-    Placed(orders::OrderPlaced),
+    Placed(Box<orders::OrderPlaced>),
     /// It is paid.
     Confirmed(orders::OrderConfirmed),
     /// It was called off.
@@ -143,6 +143,7 @@ pub fn order_placed(id: OrderId, placed: &Placed, idempotency: orders::Idempoten
         placed_at: placed.at,
         payment_token: placed.payment_token.as_ref().and_then(sealed),
         idempotency,
+        contact: placed.contact.as_ref().and_then(sealed),
     }
 }
 
@@ -168,7 +169,8 @@ pub fn order_event(record: &OrderRecord) -> Result<order_domain::Event, Error> {
             customer: placed.customer_id.parse().map_err(wrong("customer_id"))?,
             lines: placed.lines.iter().map(|line| priced_line(line, &placed.total.currency)).collect::<Result<_, _>>()?,
             total: amount(&placed.total, "total")?,
-            payment_token: placed.payment_token.as_ref().map(sealed_token),
+            payment_token: placed.payment_token.as_ref().map(sealed_value),
+            contact: placed.contact.as_ref().map(sealed_value),
             at: placed.placed_at,
         })),
         OrderRecord::Confirmed(confirmed) => Ok(order_domain::Event::Confirmed { at: confirmed.confirmed_at }),
@@ -206,23 +208,30 @@ pub fn amount(money: &common::Money, field: &'static str) -> Result<Money, Error
     Money::try_from((money.minor, money.currency.as_str())).map_err(wrong(field))
 }
 
-/// A token just sealed, as the domain carries it: `<key id>.<nonce>.<bytes>`, the last two in hexadecimal.
+/// A value just sealed, as the domain carries it: `<key id>.<nonce>.<bytes>`, the last two in hexadecimal.
 #[must_use]
-pub fn token(sealed: &Sealed) -> SealedToken {
-    token_text(&sealed.key_id, &sealed.nonce, &sealed.bytes)
+pub fn value(sealed: &Sealed) -> SealedValue {
+    value_text(&sealed.key_id, &sealed.nonce, &sealed.bytes)
 }
 
-fn token_text(key_id: &str, nonce: &[u8], bytes: &[u8]) -> SealedToken {
-    SealedToken::new(format!("{key_id}.{}.{}", hex::encode(nonce), hex::encode(bytes)))
+fn value_text(key_id: &str, nonce: &[u8], bytes: &[u8]) -> SealedValue {
+    SealedValue::new(format!("{key_id}.{}.{}", hex::encode(nonce), hex::encode(bytes)))
 }
 
-fn sealed_token(sealed: &common::Sealed) -> SealedToken {
-    token_text(&sealed.key_id, &sealed.nonce, &sealed.bytes)
+fn sealed_value(sealed: &common::Sealed) -> SealedValue {
+    value_text(&sealed.key_id, &sealed.nonce, &sealed.bytes)
 }
 
-/// The sealed token as its record. None for a text that [`token`] did not make: it could not be opened anyway.
+/// A value as the domain carries it, to be opened. None for a text that [`value`] did not make.
 #[must_use]
-pub fn sealed(token: &SealedToken) -> Option<common::Sealed> {
+pub fn to_open(value: &SealedValue) -> Option<Sealed> {
+    let common::Sealed { key_id, nonce, bytes } = sealed(value)?;
+    Some(Sealed { key_id, nonce, bytes })
+}
+
+/// The sealed value as its record. None for a text that [`value`] did not make: it could not be opened anyway.
+#[must_use]
+pub fn sealed(token: &SealedValue) -> Option<common::Sealed> {
     let mut parts = token.as_str().rsplitn(3, '.');
     let (bytes, nonce, key_id) = (parts.next()?, parts.next()?, parts.next()?);
     Some(common::Sealed { key_id: key_id.to_owned(), nonce: hex::decode(nonce).ok()?, bytes: hex::decode(bytes).ok()? })
@@ -265,9 +274,12 @@ mod tests {
 
     fn placements() -> impl Strategy<Value = Placed> {
         let line = ("[A-Za-z0-9._-]{1,64}", 1_i64..=1_000_000, any::<i64>());
-        let token = proptest::option::of(("[a-z.0-9]{1,8}", vec(any::<u8>(), 12), vec(any::<u8>(), 0..40)));
-        ("[A-Za-z0-9._@-]{1,64}", "[A-Z]{3}", vec(line, 1..20), any::<i64>(), token, any::<i64>()).prop_map(
-            |(customer, currency, lines, total, token, at)| Placed {
+        let sealed = || {
+            let parts = ("[a-z.0-9]{1,8}", vec(any::<u8>(), 12), vec(any::<u8>(), 0..40));
+            proptest::option::of(parts.prop_map(|(key_id, nonce, bytes)| super::value(&Sealed { key_id, nonce, bytes })))
+        };
+        ("[A-Za-z0-9._@-]{1,64}", "[A-Z]{3}", vec(line, 1..20), any::<i64>(), sealed(), sealed(), any::<i64>()).prop_map(
+            |(customer, currency, lines, total, payment_token, contact, at)| Placed {
                 customer: customer.parse().unwrap(),
                 lines: lines
                     .into_iter()
@@ -278,7 +290,8 @@ mod tests {
                     })
                     .collect(),
                 total: Money::try_from((total, currency.as_str())).unwrap(),
-                payment_token: token.map(|(key_id, nonce, bytes)| super::token(&Sealed { key_id, nonce, bytes })),
+                payment_token,
+                contact,
                 at,
             },
         )
@@ -295,7 +308,7 @@ mod tests {
         fn placements_round_trip(bits: u128, placed in placements(), scope: String, key: String) {
             let idempotency = orders::Idempotency { scope, key, request_hash: vec![7; 32] };
             let record = order_placed(Uuid::from_u128(bits).into(), &placed, idempotency);
-            prop_assert_eq!(order_event(&OrderRecord::Placed(record)), Ok(order_domain::Event::Placed(placed)));
+            prop_assert_eq!(order_event(&OrderRecord::Placed(Box::new(record))), Ok(order_domain::Event::Placed(placed)));
         }
 
         #[test]
@@ -312,6 +325,6 @@ mod tests {
     fn a_foreign_record_is_refused_by_field() {
         let cancelled = orders::OrderCancelled { order_id: Uuid::nil(), reason: "odd".to_owned(), cancelled_at: 0 };
         assert_eq!(order_event(&OrderRecord::Cancelled(cancelled)).unwrap_err().field, "reason");
-        assert_eq!(sealed(&SealedToken::new("no dots")), None);
+        assert_eq!(sealed(&SealedValue::new("no dots")), None);
     }
 }

@@ -11,7 +11,7 @@ role() { # NAME PASSWORD
 
 role reader "$READER_PASSWORD"
 sql --dbname postgres --command 'GRANT pg_read_all_data TO reader'
-for name in orders inventory payments provider; do
+for name in orders inventory payments provider keys; do
   own=${name^^}_OWNER_PASSWORD
   restricted=${name^^}_PASSWORD
   role "${name}_owner" "${!own}"
@@ -19,5 +19,7 @@ for name in orders inventory payments provider; do
   sql --dbname postgres --command "CREATE DATABASE $name OWNER ${name}_owner"
   sql --dbname postgres --command "REVOKE ALL ON DATABASE $name FROM PUBLIC" --command "GRANT CONNECT ON DATABASE $name TO $name, reader"
 done
+# the keys of customers' data are nobody's to read but their service's
+sql --dbname postgres --command 'REVOKE CONNECT ON DATABASE keys FROM reader'
 # the simulator has no separate owner: it makes its own table
 sql --dbname provider --command 'GRANT CREATE ON SCHEMA public TO provider'

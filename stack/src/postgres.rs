@@ -20,6 +20,9 @@ pub(crate) const READER: &str = "reader";
 /// Each has an owner role `<name>_owner` (migrations) and a restricted role `<name>` (the service).
 pub(crate) const DATABASES: [&str; 4] = ["orders", "inventory", "payments", "provider"];
 
+/// The store of customers' keys: a database with roles of its own, which the reader may not enter.
+pub(crate) const KEYS: &str = "keys";
+
 /// The URLs of one database.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -137,6 +140,8 @@ impl Server {
         for name in DATABASES {
             make_owned(&mut connection, name, name, secrets).await?;
         }
+        make_owned(&mut connection, KEYS, KEYS, secrets).await?;
+        run(&mut connection, format!("REVOKE CONNECT ON DATABASE {KEYS} FROM {READER}")).await?;
         connection.close().await.doing(|| "disconnect from PostgreSQL".to_owned())?;
         // the simulator has no separate owner: it makes its own table
         let mut provider = self.connect(secrets, "provider").await.doing(|| "connect to database provider".to_owned())?;

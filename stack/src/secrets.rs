@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, Error};
 use crate::kafka::PRINCIPALS;
-use crate::postgres::{DATABASES, READER, SUPERUSER};
+use crate::postgres::{DATABASES, KEYS, READER, SUPERUSER};
 
 /// Everything secret in a run folder. Made once, at the first start; the data in the folder depends on it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub(crate) struct Secrets {
     pub(crate) other_roles: String,
     /// Key that seals payment tokens: 64 hex digits.
     pub(crate) token_key: String,
+    /// Key that wraps customers' keys: 64 hex digits; empty in folders made before there were any.
+    #[serde(default)]
+    pub(crate) keys_key: String,
     /// Passwords of Kafka's principals, by name; empty in folders made before Kafka had any.
     #[serde(default)]
     pub(crate) principals: BTreeMap<String, String>,
@@ -43,18 +46,29 @@ impl Secrets {
         let path = folder.join("secrets.json");
         if path.exists() {
             let text = fs::read(&path).doing(|| format!("read {}", path.display()))?;
-            return serde_json::from_slice(&text).map_err(|error| Error::State { path, reason: error.to_string() });
+            let mut known: Self =
+                serde_json::from_slice(&text).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
+            if known.keys_key.is_empty() {
+                known.keys_key = random_hex(32)?;
+                known.store(&path)?;
+            }
+            return Ok(known);
         }
         let secrets = Self {
             roles: passwords(role_names())?,
             other_roles: random_hex(16)?,
             token_key: random_hex(32)?,
+            keys_key: random_hex(32)?,
             principals: passwords(PRINCIPALS.map(str::to_owned))?,
             cluster_id: cluster_id()?,
         };
-        let text = serde_json::to_vec_pretty(&secrets).map_err(|error| Error::State { path: path.clone(), reason: error.to_string() })?;
-        write_private(&path, &text)?;
+        secrets.store(&path)?;
         Ok(secrets)
+    }
+
+    fn store(&self, path: &Path) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(self).map_err(|error| Error::State { path: path.to_owned(), reason: error.to_string() })?;
+        write_private(path, &text)
     }
 
     /// The passwords of Kafka's principals.
@@ -73,7 +87,7 @@ impl Secrets {
 
 fn role_names() -> impl Iterator<Item = String> {
     let owned = DATABASES.iter().flat_map(|name| [(*name).to_owned(), format!("{name}_owner")]);
-    owned.chain([SUPERUSER.to_owned(), READER.to_owned()])
+    owned.chain([KEYS.to_owned(), format!("{KEYS}_owner"), SUPERUSER.to_owned(), READER.to_owned()])
 }
 
 fn passwords(names: impl IntoIterator<Item = String>) -> Result<BTreeMap<String, String>, Error> {

@@ -16,7 +16,7 @@ use crate::kafka::{self, Broker};
 use crate::part::{Part, Service};
 use crate::parts;
 use crate::ports::{self, Port};
-use crate::postgres::{READER, Server};
+use crate::postgres::{KEYS, READER, Server};
 use crate::process::{Process, Program, tail};
 use crate::registry::Registry;
 use crate::secrets::{self, Secrets};
@@ -353,6 +353,14 @@ impl Stack {
                 set("KAFKA_PASSWORD", password);
             }
             set("SCHEMA_REGISTRY_URL", self.registry_url());
+            if service == Service::Orders {
+                let keys = self.postgres.database(&self.secrets, KEYS, KEYS);
+                set("KEYS_DATABASE_URL", keys.url);
+                set("KEYS_KEY", self.secrets.keys_key.clone());
+                if verb == "setup" {
+                    set("OWNER_KEYS_DATABASE_URL", keys.owner_url);
+                }
+            }
             if service != Service::Inventory {
                 set("TOKEN_KEY", self.secrets.token_key.clone());
             }

@@ -88,6 +88,19 @@ impl RequestHash {
         Self(hash)
     }
 
+    /// The hash of a body with a part that no plain hash may be kept of: `mac` is that part's keyed hash.
+    #[must_use]
+    pub fn with_secret(&self, mac: &[u8]) -> Self {
+        let mut both = digest::Context::new(&digest::SHA256);
+        both.update(&self.0);
+        both.update(mac);
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(both.finish().as_ref()) {
+            *to = *from;
+        }
+        Self(hash)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

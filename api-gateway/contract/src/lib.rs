@@ -2,7 +2,7 @@
 //!
 //! | for | use |
 //! |---|---|
-//! | a request body | [`Json`] as a handler's argument, or [`parse`] on bytes; [`PlaceOrder`], [`NewProducts`], [`StockReceipts`], [`PricesQuery`] |
+//! | a request body | [`Json`] as a handler's argument, or [`parse`] on bytes; [`PlaceOrder`] with its [`Contact`], [`NewProducts`], [`StockReceipts`], [`PricesQuery`] |
 //! | an idempotent request | [`headers::idempotency_key`] and [`RequestHash`] |
 //! | a refusal | [`Problem`] with a [`Code`]; every code has a page in `docs/errors/` |
 //! | the story of an order | [`OrderEvents`] |
@@ -15,6 +15,7 @@
 
 mod body;
 mod code;
+mod contact;
 mod decode;
 mod events;
 pub mod headers;
@@ -32,6 +33,7 @@ pub mod web;
 
 pub use body::{Body, Canonical, Faults, RequestHash, parse};
 pub use code::{Code, UnknownCode};
+pub use contact::Contact;
 pub use events::{EventsQuery, OrderEvent, OrderEvents};
 pub use headers::{IdempotencyKey, IdempotencyKeyError};
 pub use orders::{CancelReason, Order, OrderLine, OrderStatus, Payment, PaymentToken, PaymentTokenError, PlaceOrder, PricedLine};

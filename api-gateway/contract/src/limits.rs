@@ -12,8 +12,12 @@ pub const LIST_ENTRIES_MAX: usize = 1_000;
 pub const PRICE_MINOR_MAX: i64 = 1_000_000_000;
 /// Largest number of units of one receipt.
 pub const STOCK_UNITS_MAX: u32 = 1_000_000_000;
-/// Longest product name, in characters.
+/// Longest name of a product or a person, in characters.
 pub const NAME_CHARACTERS_MAX: usize = 200;
+/// Longest address of an order, in characters.
+pub const ADDRESS_CHARACTERS_MAX: usize = 500;
+/// Longest e-mail address, in characters. Source: RFC 5321, 4.5.3.1.3, less its angle brackets.
+pub const EMAIL_CHARACTERS_MAX: usize = 254;
 /// Longest category or brand, in characters.
 pub const LABEL_CHARACTERS_MAX: usize = 100;
 /// Longest text, category or other word of a search, in characters.

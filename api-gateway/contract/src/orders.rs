@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use values::{Money, OrderId, Quantity, Sku};
 
-use crate::{Body, Canonical, Code, Faults, Pointer, decode::Whole, limits, schema};
+use crate::{Body, Canonical, Code, Contact, Faults, Pointer, decode::Whole, limits, schema};
 
 /// Body of `POST /v1/orders`. The server prices it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -16,6 +16,10 @@ pub struct PlaceOrder {
     pub lines: Vec<OrderLine>,
     /// How it is paid.
     pub payment: Payment,
+    /// Whom it is for and where it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub contact: Option<Contact>,
 }
 
 /// So many units of one SKU.
@@ -92,7 +96,8 @@ impl Body for PlaceOrder {
         };
         let token = wire.payment.token.parse::<PaymentToken>();
         let token = faults.keep(token, || Pointer::root().member("payment").member("token"), Code::InvalidPaymentToken);
-        Some(Self { lines: lines?, payment: Payment { token: token? } })
+        let contact = wire.contact.and_then(|contact| Contact::check(contact, &Pointer::root().member("contact"), faults));
+        Some(Self { lines: lines?, payment: Payment { token: token? }, contact })
     }
 
     fn feed(&self, canonical: &mut Canonical) {
@@ -103,6 +108,7 @@ impl Body for PlaceOrder {
             canonical.number(line.quantity.units());
         }
         canonical.text(self.payment.token.reveal());
+        // Not the contact: who knows the rest could guess it from the hash, which is kept for ever. See `RequestHash::with_secret`.
     }
 }
 
@@ -136,6 +142,8 @@ pub(crate) mod wire {
     pub struct PlaceOrder {
         pub(super) lines: Vec<OrderLine>,
         pub(super) payment: Payment,
+        #[serde(default, deserialize_with = "crate::contact::wire::given")]
+        pub(super) contact: Option<crate::contact::wire::Contact>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -174,6 +182,10 @@ pub struct Order {
     /// When its saga ended; null until then.
     #[schema(value_type = Option<String>, format = "date-time", required)]
     pub ended_at: Option<Timestamp>,
+    /// Whom it is for: only where one order is read by `GET /v1/orders/{id}`, if it was given and has not been erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub contact: Option<Contact>,
 }
 
 /// A line with the price it was placed at.

@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use crate::{
-    CancelReason, Categories, Category, Created, Fault, NewProduct, NewProducts, Order, OrderEvent, OrderLine, OrderStatus, Page, Payment,
-    PlaceOrder, PricedLine, ProblemDocument, Product, Received, StockReceipt, StockReceipts,
+    CancelReason, Categories, Category, Contact, Created, Fault, NewProduct, NewProducts, Order, OrderEvent, OrderLine, OrderStatus, Page,
+    Payment, PlaceOrder, PricedLine, ProblemDocument, Product, Received, StockReceipt, StockReceipts,
 };
 
 /// The stock keeping unit, the name of one product.
@@ -61,7 +61,7 @@ pub struct Price {
         (name = "catalogue", description = "What can be ordered, and how much of it there is."),
     ),
     components(schemas(
-        Sku, Quantity, Money, Price, PlaceOrder, OrderLine, Payment, Order, PricedLine, OrderStatus, CancelReason, OrderEvent, Page<Order>,
+        Sku, Quantity, Money, Price, PlaceOrder, OrderLine, Payment, Contact, Order, PricedLine, OrderStatus, CancelReason, OrderEvent, Page<Order>,
         Page<Product>, Product, Categories, Category, NewProducts, NewProduct, Created, StockReceipts, StockReceipt, Received, ProblemDocument, Fault, crate::Code,
     )),
     modifiers(&Ways),

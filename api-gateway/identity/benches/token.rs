@@ -2,7 +2,12 @@
 //!
 //! Each first time a signature is verified (ES256); after that the token is known by its hash. A request is checked twice, at the gateway and
 //! in its service.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a bench fails by panicking and prints what it finds")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench fails by panicking and prints what it finds"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -31,6 +36,11 @@ async fn main() {
         each.sort_unstable();
         let total: Duration = each.iter().sum();
         let mean = total / u32::try_from(each.len()).unwrap();
-        println!("{what:5} token of {} bytes: mean {mean:?}, p50 {:?}, p99 {:?}", tokens[0].len(), each[each.len() / 2], each[each.len() * 99 / 100]);
+        println!(
+            "{what:5} token of {} bytes: mean {mean:?}, p50 {:?}, p99 {:?}",
+            tokens[0].len(),
+            each[each.len() / 2],
+            each[each.len() * 99 / 100]
+        );
     }
 }

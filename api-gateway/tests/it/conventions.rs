@@ -133,8 +133,9 @@ async fn a_trace_goes_on_if_it_is_one() {
     // A problem names it, whoever refuses: the gateway, or a service behind it.
     let refused = world.post("/v1/orders", "x".repeat(100_000)).header("traceparent", good).send().await.unwrap();
     assert_eq!(problem(refused).await.trace_id.as_deref(), Some("0af7651916cd43dd8448eb211c80319c"));
-    let theirs = r#"{"type":"/problems/unknown_sku","title":"A SKU is not known","status":422,"code":"unknown_sku"}"#;
-    world.orders.reply(|_| Reply::new(422, theirs).header("content-type", "application/problem+json"));
+    let theirs =
+        r#"{"type":"/problems/unknown_sku","title":"A SKU is not known","status":422,"instance":"/v1/orders","code":"unknown_sku"}"#;
+    world.orders.reply(move |_| Reply::new(422, theirs).header("content-type", "application/problem+json"));
     let refused = problem(world.post("/v1/orders", ORDER).header("traceparent", good).send().await.unwrap()).await;
     assert_eq!((refused.code, refused.trace_id.as_deref()), (Code::UnknownSku, Some("0af7651916cd43dd8448eb211c80319c")));
     let begun = problem(world.post("/v1/orders", ORDER).send().await.unwrap()).await.trace_id.unwrap();

@@ -109,7 +109,8 @@ async fn what_order_service_refuses_is_refused() {
     let world = World::new();
     world.orders.reply(|_| Reply::new(404, r#"{"code":"order_not_found"}"#).header("content-type", "application/problem+json"));
     let response = world.get(&path()).send().await.unwrap();
-    assert_eq!((response.status().as_u16(), response.text().await.unwrap().as_str()), (404, r#"{"code":"order_not_found"}"#));
+    assert_eq!(response.status(), 404);
+    assert!(response.text().await.unwrap().starts_with(r#"{"code":"order_not_found","trace_id":"#));
     for last in ["-1", "x", "1.5", "99999999999999999999"] {
         let response = world.get(&path()).header("last-event-id", last).send().await.unwrap();
         assert_eq!(problem(response).await.code, Code::InvalidEventId, "{last}");

@@ -141,7 +141,7 @@ async fn pour(world: &World, head: &str, chunk: &[u8]) -> (usize, String) {
         }
         String::from_utf8(answer).unwrap()
     };
-    timeout(Duration::from_secs(60), async { tokio::join!(poured, answered) }).await.expect("a cut")
+    timeout(Duration::from_secs(60), async { tokio::join!(poured, answered) }).await.unwrap()
 }
 
 #[actix_web::test]
@@ -155,7 +155,11 @@ async fn a_hundred_megabytes_are_cut_and_keep_nobody_out() {
         // Where nobody reads a body at all.
         ("404", "POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), chunk.as_slice()),
         ("405", "PUT /v1/orders HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), chunk.as_slice()),
-        ("401", "POST /v1/orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(), chunk.as_slice()),
+        (
+            "401",
+            "POST /v1/orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+            chunk.as_slice(),
+        ),
     ];
     for (status, head, chunk) in &bodies {
         let (poured, answer) = pour(&world, head, chunk).await;

@@ -196,6 +196,7 @@ pub(super) fn placed(order_id: Uuid, lines: &[(&str, i64)]) -> Message {
         total,
         placed_at: 0,
         payment_token: None,
+        contact: None,
         idempotency,
     }))
 }

@@ -10,7 +10,7 @@ use stack::{Provider, Service, Stack};
 use uuid::Uuid;
 
 use crate::wait::{SOON, until};
-use crate::{ops_port, rights};
+use crate::{ops_port, personal, rights};
 
 const ALL: &str = "orders:read orders:write stock:write";
 
@@ -73,6 +73,7 @@ async fn the_door_of_the_whole_system() {
     killed_before_the_answer(&door, Service::Orders).await;
     ops_port::only_operators_come_in(&door.stack).await;
     ops_port::the_command_line_shows_its_token(&door.stack).await;
+    personal::is_sealed_and_can_be_erased(&door.stack).await;
     nothing_secret_was_logged(&door);
     rights::are_the_agreed_ones(&door.stack).await;
     for service in [Service::Orders, Service::Inventory, Service::Payments] {

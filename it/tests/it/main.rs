@@ -27,6 +27,7 @@ mod judge;
 mod operators;
 mod ops_port;
 mod paths;
+mod personal;
 mod reader;
 mod refusals;
 mod rights;

@@ -15,6 +15,7 @@ pub const ROUTES: &[(&str, &str)] = &[
     ("POST", "/ops/sagas/{id}/abandon"),
     ("GET", "/ops/rebuild"),
     ("POST", "/ops/rebuild"),
+    ("POST", "/ops/subjects/{id}/erase"),
     ("GET", "/ops/stories/{id}"),
 ];
 

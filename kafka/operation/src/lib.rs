@@ -15,6 +15,7 @@
 //! | `POST /ops/sagas/{id}/resume`, `/abandon` with [`Act`] | [`Acted`] |
 //! | `GET /ops/rebuild` | [`Rebuild`]: whether the database must be rebuilt, from what, and how far that is |
 //! | `POST /ops/rebuild` with [`Act`] | [`Rebuild`] |
+//! | `POST /ops/subjects/{id}/erase` with [`Act`] | [`Erased`]: the keys of a person's data, destroyed |
 //! | `GET /ops/stories/{id}` | [`Story`]: everything this service knows of one story |
 //!
 //! Where the service knows an identity provider, every path below `/ops` wants a bearer token: `ops:read` to look ([`Access::Read`]),
@@ -38,7 +39,7 @@ pub use letter::{
 };
 pub use problem::{Fault, Problem};
 pub use rebuild::{Rebuild, RebuildCheck, RebuildPlan, RebuildProgress, RebuildTopic};
-pub use saga::{Act, Acted, Awaited, Saga, SagaDetail, Sagas, Step};
+pub use saga::{Act, Acted, Awaited, Erased, Saga, SagaDetail, Sagas, Step};
 pub use story::{Effect, Effects, Event, Story};
 
 /// Entries of one page at most.

@@ -88,6 +88,17 @@ pub struct Act {
     pub execute: bool,
 }
 
+/// What became of a person's data, or would.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// Whether it was done, or this is the plan.
+    pub executed: bool,
+    /// The person.
+    pub subject: String,
+    /// Keys that were destroyed, or would be; none when nothing was ever stored or it was erased before.
+    pub keys: u64,
+}
+
 /// What was done to a saga, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acted {

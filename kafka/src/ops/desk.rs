@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use actix_web::HttpResponse;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use operation::{Act, Acted, Saga, SagaDetail};
+use operation::{Act, Acted, Erased, Saga, SagaDetail};
 use serde::Serialize;
 
 use super::admission::Bearer;
@@ -40,6 +40,12 @@ pub trait Sagas: Send + Sync + 'static {
     fn abandon(&self, units: Units, id: String, act: Act) -> BoxFuture<'static, Result<Acted, Refusal>>;
 }
 
+/// The keys of people's data, where a service keeps some ([`crate::Service::erasures`]).
+pub trait Erasures: Send + Sync + 'static {
+    /// Destroys the keys of everything stored about `subject`; with `act.execute` false says how many there are.
+    fn erase(&self, subject: String, act: Act) -> BoxFuture<'static, Result<Erased, Refusal>>;
+}
+
 /// What operators work with.
 #[derive(Clone)]
 pub struct Desk {
@@ -51,6 +57,8 @@ pub struct Desk {
     pub bridge: Bridge,
     /// Its sagas, if it runs any.
     pub sagas: Option<Arc<dyn Sagas>>,
+    /// The keys of people's data, if it keeps some.
+    pub erasures: Option<Arc<dyn Erasures>>,
     /// The streams that belong to a story.
     pub streams_of: fn(&str) -> Vec<String>,
 }

@@ -20,7 +20,7 @@ use crate::consumer;
 use crate::relay;
 
 pub use admission::Admission;
-pub use desk::{Desk, SagaStatus, Sagas, Slot, instant};
+pub use desk::{Desk, Erasures, SagaStatus, Sagas, Slot, instant};
 pub use problem::Refusal;
 
 /// Bytes of a request's body: an edited message may be as large as Kafka lets it be by default.

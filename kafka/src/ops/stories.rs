@@ -20,6 +20,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .route("/ops/sagas/{id}", web::get().to(show))
         .route("/ops/sagas/{id}/resume", web::post().to(resume))
         .route("/ops/sagas/{id}/abandon", web::post().to(abandon))
+        .route("/ops/subjects/{id}/erase", web::post().to(erase))
         .route("/ops/stories/{id}", web::get().to(story));
 }
 
@@ -70,6 +71,16 @@ async fn abandon(slot: Data<Slot>, bearer: ReqData<Bearer>, id: Path<String>, bo
         act.who = signed(&bearer, &act.who, &act.why)?;
         let sagas = desk.sagas.clone().ok_or_else(Refusal::nothing_here)?;
         Ok(sagas.abandon(desk.units, id.into_inner(), act))
+    })
+    .await
+}
+
+async fn erase(slot: Data<Slot>, bearer: ReqData<Bearer>, id: Path<String>, body: Bytes) -> HttpResponse {
+    answer(&slot, |desk| {
+        let mut act: Act = json(&body)?;
+        act.who = signed(&bearer, &act.who, &act.why)?;
+        let erasures = desk.erasures.clone().ok_or_else(Refusal::nothing_here)?;
+        Ok(erasures.erase(id.into_inner(), act))
     })
     .await
 }

@@ -10,6 +10,6 @@ mod order_saga;
 
 pub use lines::{Line, Lines, LinesFault};
 pub use order::{
-    Basket, CancelReason, Command, Event, Order, Placed, Placement, PricedLine, Rejection, SealedToken, UnknownReason, decide, evolve,
+    Basket, CancelReason, Command, Event, Order, Placed, Placement, PricedLine, Rejection, SealedValue, UnknownReason, decide, evolve,
 };
 pub use order_saga::{AUTHORIZE, CAPTURE, COMMIT, HOLD, command, order_saga, reason};

@@ -26,7 +26,7 @@ pub enum Order {
         total: Money,
         /// To be sent with the capture; forgotten once the order is decided.
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        payment_token: Option<SealedToken>,
+        payment_token: Option<SealedValue>,
     },
     /// Paid.
     Confirmed,
@@ -64,7 +64,9 @@ pub struct Placement {
     /// What is ordered, at today's prices.
     pub basket: Basket,
     /// How it is paid: sealed, opaque here.
-    pub payment_token: Option<SealedToken>,
+    pub payment_token: Option<SealedValue>,
+    /// Whom it is for: sealed with the customer's key.
+    pub contact: Option<SealedValue>,
     /// When it is placed, in microseconds since the Unix epoch.
     pub at: i64,
 }
@@ -119,12 +121,12 @@ pub struct PricedLine {
     pub unit_price: Money,
 }
 
-/// A payment token that only payment-service can open; carried, never read.
+/// A value that this crate cannot open: carried, never read. A payment token is opened by payment-service, a contact for its customer.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct SealedToken(String);
+pub struct SealedValue(String);
 
-impl SealedToken {
+impl SealedValue {
     /// From its text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
@@ -138,9 +140,9 @@ impl SealedToken {
     }
 }
 
-impl fmt::Debug for SealedToken {
+impl fmt::Debug for SealedValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealedToken(..)")
+        f.write_str("SealedValue(..)")
     }
 }
 
@@ -173,7 +175,9 @@ pub struct Placed {
     /// Their sum.
     pub total: Money,
     /// How it is paid.
-    pub payment_token: Option<SealedToken>,
+    pub payment_token: Option<SealedValue>,
+    /// Whom it is for.
+    pub contact: Option<SealedValue>,
     /// When, in microseconds since the Unix epoch.
     pub at: i64,
 }
@@ -258,7 +262,7 @@ pub fn decide(state: &Order, command: &Command) -> Result<Vec<Event>, Rejection>
 fn place(placement: &Placement) -> Result<Vec<Event>, Rejection> {
     let (lines, total) = placement.basket.priced()?;
     let (customer, payment_token) = (placement.customer.clone(), placement.payment_token.clone());
-    Ok(vec![Event::Placed(Placed { customer, lines, total, payment_token, at: placement.at })])
+    Ok(vec![Event::Placed(Placed { customer, lines, total, payment_token, contact: placement.contact.clone(), at: placement.at })])
 }
 
 /// The state after `event`. Total: any stored history replays.

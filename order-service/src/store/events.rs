@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use contract::OrderEvent;
 use kafka::codec::Codec;
+use kafka::seal::Sealed;
 use kafka::{Failure, Micros};
 use schemas::orders;
 use schemas::record::Record;
@@ -50,6 +51,20 @@ pub async fn order_events(db: &mut PgConnection, codec: &Codec, id: OrderId) -> 
         if stream == order_stream { order.push(told) } else { saga.push(told) }
     }
     Ok(merge(saga, order))
+}
+
+/// What the order's first event says of a person, sealed; none when it says nothing, or there is no such order.
+///
+/// # Errors
+/// [`Unreadable`].
+pub async fn sealed_contact(db: &mut PgConnection, codec: &Codec, id: OrderId) -> Result<Option<Sealed>, Unreadable> {
+    let found =
+        sqlx::query("SELECT payload FROM events WHERE stream = $1 AND version = 1").bind(order_stream(id)).fetch_optional(db).await?;
+    let Some(row) = found else { return Ok(None) };
+    let (schema, datum) = Codec::split(Some(row.try_get("payload")?))?;
+    codec.full_name(schema).await?; // has the schema fetched
+    let placed: orders::OrderPlaced = codec.decode(schema, &datum)?;
+    Ok(placed.contact.map(|sealed| Sealed { key_id: sealed.key_id, nonce: sealed.nonce, bytes: sealed.bytes }))
 }
 
 /// Every event of an order was decided together with events of its saga and has their cause: it stands behind them. Both streams only

@@ -15,7 +15,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 use values::{Money, OrderId, Sku};
 
-pub use events::{Unreadable, order_events, saga_versions};
+pub use events::{Unreadable, order_events, saga_versions, sealed_contact};
 pub use keys::{KeyRow, UsedKey, delete_old_keys, insert_keys, used_keys};
 pub use read::{Read, count_open, count_prices, find_order, list_orders, shown};
 pub use rebuilt::CONSERVED;

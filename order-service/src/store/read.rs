@@ -127,6 +127,7 @@ pub(super) fn order(row: &PgRow) -> Result<Read, sqlx::Error> {
         total: amount(row.try_get("total_minor")?, &currency)?,
         placed_at: instant(row.try_get("placed_at")?)?,
         ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(instant).transpose()?,
+        contact: None,
     };
     Ok(Read { shown, decided, version: row.try_get("version")? })
 }
@@ -149,6 +150,7 @@ pub fn shown(id: OrderId, placed: &Placed) -> Result<contract::Order, sqlx::Erro
         total: placed.total,
         placed_at: instant(placed.at)?,
         ended_at: None,
+        contact: None,
     })
 }
 

@@ -104,6 +104,7 @@ impl World {
             total: usd(TOTAL),
             placed_at: 0,
             payment_token: self.token(order, token),
+            contact: None,
             idempotency,
         }))
     }

@@ -82,6 +82,9 @@ pub struct OrderPlaced {
     pub payment_token: Option<crate::common::Sealed>,
     /// The idempotency key the order was placed with.
     pub idempotency: Idempotency,
+    /// Whom the order is for (name, e-mail, address as JSON), sealed with a key of the customer's own, which is destroyed to erase it; null when it was not given.
+    #[serde(default)]
+    pub contact: Option<crate::common::Sealed>,
 }
 
 impl Record for OrderPlaced {

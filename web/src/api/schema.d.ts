@@ -175,6 +175,18 @@ export interface components {
          * @enum {string}
          */
         Code: "unauthenticated" | "invalid_token" | "insufficient_scope" | "idempotency_key_required" | "idempotency_key_invalid" | "idempotency_key_reused" | "request_in_flight" | "malformed_json" | "unknown_field" | "duplicate_field" | "missing_field" | "wrong_type" | "empty_order" | "too_many_lines" | "empty_list" | "too_many_items" | "quantity_out_of_range" | "duplicate_sku" | "unknown_sku" | "invalid_sku" | "total_overflow" | "mixed_currencies" | "invalid_payment_token" | "price_out_of_range" | "invalid_currency" | "stock_out_of_range" | "invalid_text" | "body_too_large" | "unsupported_media_type" | "bad_request" | "request_timeout" | "order_not_found" | "order_already_confirmed" | "precondition_failed" | "too_many_open_orders" | "invalid_event_id" | "invalid_cursor" | "limit_out_of_range" | "invalid_query" | "not_found" | "method_not_allowed" | "rate_limited" | "overloaded" | "unavailable" | "upstream_timeout" | "internal";
+        /** @description Whom an order is for and where it goes. Personal: it does not print, is stored encrypted only, and can be erased. */
+        Contact: {
+            /** @description Where the goods go, on one line. */
+            address?: string;
+            /**
+             * @description Where the person is written to: something, an `@`, and something, without spaces.
+             * @example ada@example.org
+             */
+            email?: string;
+            /** @description The person's name. */
+            name?: string;
+        };
         /** @description Answer to `POST /v1/products`. */
         Created: {
             /**
@@ -232,6 +244,8 @@ export interface components {
         };
         /** @description An order as the API answers it. */
         Order: {
+            /** @description Whom it is for: only where one order is read by `GET /v1/orders/{id}`, if it was given and has not been erased. */
+            contact?: components["schemas"]["Contact"];
             /**
              * Format: date-time
              * @description When its saga ended; null until then.
@@ -313,6 +327,8 @@ export interface components {
         };
         /** @description Body of `POST /v1/orders`. The server prices it. */
         PlaceOrder: {
+            /** @description Whom it is for and where it goes. */
+            contact?: components["schemas"]["Contact"];
             /** @description 1 to 200 lines, each SKU once, in the customer's order. */
             lines: components["schemas"]["OrderLine"][];
             /** @description How it is paid. */
@@ -358,6 +374,11 @@ export interface components {
             status: number;
             /** @description The fixed sentence of the code. */
             title: string;
+            /**
+             * @description The trace of the request (W3C Trace Context), which the logs name too; said by the gateway.
+             * @example 0af7651916cd43dd8448eb211c80319c
+             */
+            trace_id?: string | null;
             /**
              * Format: uri-reference
              * @description `/problems/<code>`.
@@ -944,7 +965,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description [`idempotency_key_reused`](/problems/idempotency_key_reused), [`unknown_field`](/problems/unknown_field), [`duplicate_field`](/problems/duplicate_field), [`missing_field`](/problems/missing_field), [`wrong_type`](/problems/wrong_type), [`empty_order`](/problems/empty_order), [`too_many_lines`](/problems/too_many_lines), [`quantity_out_of_range`](/problems/quantity_out_of_range), [`duplicate_sku`](/problems/duplicate_sku), [`unknown_sku`](/problems/unknown_sku), [`invalid_sku`](/problems/invalid_sku), [`total_overflow`](/problems/total_overflow), [`mixed_currencies`](/problems/mixed_currencies), [`invalid_payment_token`](/problems/invalid_payment_token) */
+            /** @description [`idempotency_key_reused`](/problems/idempotency_key_reused), [`unknown_field`](/problems/unknown_field), [`duplicate_field`](/problems/duplicate_field), [`missing_field`](/problems/missing_field), [`wrong_type`](/problems/wrong_type), [`empty_order`](/problems/empty_order), [`too_many_lines`](/problems/too_many_lines), [`quantity_out_of_range`](/problems/quantity_out_of_range), [`duplicate_sku`](/problems/duplicate_sku), [`unknown_sku`](/problems/unknown_sku), [`invalid_sku`](/problems/invalid_sku), [`total_overflow`](/problems/total_overflow), [`mixed_currencies`](/problems/mixed_currencies), [`invalid_payment_token`](/problems/invalid_payment_token), [`invalid_text`](/problems/invalid_text) */
             422: {
                 headers: {
                     /** @description What is left of it: `"subject";r=199;t=1`. */

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use order_domain::{
-    Basket, CancelReason, Command, Event, Line, Lines, LinesFault, Order, Placed, Placement, PricedLine, Rejection, SealedToken, decide,
+    Basket, CancelReason, Command, Event, Line, Lines, LinesFault, Order, Placed, Placement, PricedLine, Rejection, SealedValue, decide,
     evolve,
 };
 use proptest::collection::vec;
@@ -26,7 +26,13 @@ fn place(lines: &[(&str, i64, Option<Money>)]) -> Command {
     let prices: Vec<_> = lines.iter().map(|(name, _, price)| (sku(name), *price)).collect();
     let lines = Lines::new(lines.iter().map(|(name, units, _)| line(name, *units)).collect()).unwrap();
     let basket = Basket::new(lines, |wanted| prices.iter().find(|(name, _)| name == wanted).and_then(|(_, price)| *price));
-    Command::Place(Placement { customer: "ann".parse().unwrap(), basket, payment_token: Some(SealedToken::new("sealed")), at: 7 })
+    Command::Place(Placement {
+        customer: "ann".parse().unwrap(),
+        basket,
+        payment_token: Some(SealedValue::new("sealed")),
+        contact: Some(SealedValue::new("for ann")),
+        at: 7,
+    })
 }
 
 fn pending() -> Order {
@@ -41,12 +47,13 @@ fn a_placed_order_carries_its_priced_lines_and_their_total() {
         customer: "ann".parse().unwrap(),
         lines: vec![priced("a", 2, 100), priced("b", 1, 50)],
         total: usd(250),
-        payment_token: Some(SealedToken::new("sealed")),
+        payment_token: Some(SealedValue::new("sealed")),
+        contact: Some(SealedValue::new("for ann")),
         at: 7,
     });
     assert_eq!(events, [placed]);
     let state = events.iter().fold(Order::None, evolve);
-    assert_eq!(state, Order::Pending { total: usd(250), payment_token: Some(SealedToken::new("sealed")) });
+    assert_eq!(state, Order::Pending { total: usd(250), payment_token: Some(SealedValue::new("sealed")) });
     assert!(!format!("{state:?}").contains("sealed"));
 }
 
