@@ -74,6 +74,8 @@ impl Worker {
 #[derive(Debug, Default)]
 struct Notes {
     standing: Option<Standing>,
+    /// Its server span.
+    trace: Option<trace::Context>,
 }
 
 /// Serves a request to line `index` of the table.
@@ -81,7 +83,9 @@ pub(crate) async fn serve(index: usize, request: HttpRequest, payload: Payload, 
     let started = Instant::now();
     let request_id = hygiene::request_id(&request);
     let in_flight = InFlight::enter(&worker.shared);
-    let mut notes = Notes::default();
+    let above = trace::web::parent(request.headers());
+    let mut notes = Notes { trace: trace::begin(above), ..Notes::default() };
+    let began = notes.trace.map(|_| trace::now());
     let result = match (ROUTES.get(index), in_flight.is_over()) {
         (Some(_), true) => Err(Problem::new(Code::Overloaded)),
         (Some(route), false) => forward(route, &request, payload, &request_id, &worker, &mut notes).await,
@@ -91,7 +95,11 @@ pub(crate) async fn serve(index: usize, request: HttpRequest, payload: Payload, 
     if let Some(deprecation) = ROUTES.get(index).and_then(|route| route.deprecated) {
         hygiene::announce_end(deprecation, response.headers_mut());
     }
-    finish(&worker, Some(index), response, &request, &request_id, &notes, started)
+    let response = finish(&worker, Some(index), response, &request, &request_id, &notes, started);
+    if let (Some(context), Some(began), Some(route)) = (notes.trace, began, ROUTES.get(index)) {
+        trace::emit([trace::web::server(route.method.as_str(), route.path, response.status().as_u16(), (context, above), began)]);
+    }
+    response
 }
 
 /// Answers a path that is not in the table, or a method that its path does not take.
@@ -205,7 +213,11 @@ async fn forward(
     }
     let path_and_query = path_and_query(route, request)?;
     let body = read(route, request, payload, worker).await?;
-    let headers = hygiene::request_headers(request, caller.as_ref(), request_id);
+    let mut headers = hygiene::request_headers(request, caller.as_ref(), request_id);
+    let asked = notes.trace.and_then(|served| trace::begin(Some(served)));
+    if let Some(value) = asked.and_then(|context| HeaderValue::from_str(&context.to_string()).ok()) {
+        headers.insert(hygiene::TRACEPARENT, value);
+    }
     if route.then == Then::Stream {
         let id = order_id(request)?.map(|id| id.to_string()).unwrap_or_default();
         return events::follow(worker, request, &id, headers).await;
@@ -216,7 +228,13 @@ async fn forward(
         headers,
         body: body.clone(),
     };
-    let answer = worker.upstream(route.upstream).send(outgoing).await?;
+    let began = asked.map(|_| trace::now());
+    let answer = worker.upstream(route.upstream).send(outgoing).await;
+    if let (Some(context), Some(began)) = (asked, began) {
+        let status = answer.as_ref().map_or_else(|problem| problem.status_code().as_u16(), |answer| answer.status.as_u16());
+        trace::emit([trace::web::client(route.method.as_str(), route.upstream.name(), status, (context, notes.trace), began)]);
+    }
+    let answer = answer?;
     let answer = match route.then {
         Then::Answer | Then::Stream => answer,
         Then::WaitForPrices => products::wait_for_prices(worker, answer, &body, request, request_id).await,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::routes::Deprecation;
 
-const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// What a client may say to a service. Everything else stays at the door, a client's own `X-Customer-Id` included.
 static FORWARDED: [HeaderName; 9] = [

@@ -25,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
     telemetry::start(&config).map_err(anyhow::Error::from_boxed).context("start logging")?;
     open_files(config.workers.saturating_mul(config.connections_max));
+    let _tracing = telemetry::trace(&config).context("start tracing")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let door = Door::new(Some(&config.oidc_issuer), Some(&config.oidc_audience), config.trust_customer_header)?;

@@ -15,3 +15,18 @@ pub fn start(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + S
     }
     Ok(())
 }
+
+/// Exports traces if the configuration names a collector; until the guard is dropped.
+///
+/// # Errors
+/// A setting that makes no sense.
+pub fn trace(config: &Config) -> Result<trace::Guard, trace::Error> {
+    let set = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    trace::start(&trace::Settings {
+        endpoint: set(&config.otel_exporter_otlp_endpoint),
+        sampler: set(&config.otel_traces_sampler),
+        sampler_arg: Some(config.otel_traces_sampler_arg.to_string()),
+        service: "api-gateway".to_owned(),
+        instance: config.instance_id.clone(),
+    })
+}

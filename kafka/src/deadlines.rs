@@ -1,7 +1,7 @@
 //! Saga deadlines: rows fired by the database's clock, by the process that owns the relay, and only when an answer cannot
 //! be on its way: the command was published, and every topic we read was read to its end after the deadline.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,18 +108,21 @@ async fn fire<S: Service>(firing: &Firing<S>, read_to: i64, refused: &mut HashSe
     let mut unit = firing.units.load(&mut tx, needs).await?;
     // Streams are locked before deadlines, as everywhere; what an answer disarmed in between is left alone.
     let armed = sqlx::query(
-        "SELECT saga, step FROM deadlines WHERE saga = ANY($1) AND due_at < to_timestamp($2 / 1000000.0) ORDER BY saga FOR UPDATE",
+        "SELECT saga, step, traceparent FROM deadlines WHERE saga = ANY($1) AND due_at < to_timestamp($2 / 1000000.0) ORDER BY saga FOR UPDATE",
     )
     .bind(due.iter().map(|(saga, _)| saga.as_str()).collect::<Vec<_>>())
     .bind(before)
     .fetch_all(&mut *tx)
     .await?;
-    let armed: Vec<(String, String)> =
-        armed.iter().map(|row| Ok((row.try_get("saga")?, row.try_get("step")?))).collect::<Result<_, sqlx::Error>>()?;
-    for (saga, step) in due.iter().filter(|due| armed.contains(due)) {
+    let armed: HashMap<(String, String), Option<trace::Context>> = armed
+        .iter()
+        .map(|row| Ok(((row.try_get("saga")?, row.try_get("step")?), trace::received(row.try_get("traceparent")?))))
+        .collect::<Result<_, sqlx::Error>>()?;
+    for ((saga, step), armed) in due.iter().filter_map(|due| Some((due, *armed.get(due)?))) {
         let version = unit.version(saga).unwrap_or_default();
         let id = MessageId::external(saga, &format!("deadline of {step} at version {version}"));
-        unit.because(Cause::new(id, saga.split_once('-').map_or(saga.as_str(), |(_, subject)| subject)));
+        let trace = unit.spans.deadline(saga, step, armed);
+        unit.because(Cause::new(id, saga.split_once('-').map_or(saga.as_str(), |(_, subject)| subject)).traced(trace));
         unit.deadline(saga, None);
         let decided = unit.outbox_rows();
         if let Err(failure) = firing.service.deadline(&mut unit, saga, before) {

@@ -81,6 +81,8 @@ pub struct EffectRow {
     pub attempt: i32,
     /// Whether a compensation arrived while it was being called.
     pub undo: bool,
+    /// Where in which trace it was asked for.
+    pub trace: Option<trace::Context>,
 }
 
 impl EffectRow {
@@ -96,6 +98,7 @@ impl EffectRow {
             state: State::parse(&state).ok_or_else(|| sqlx::Error::Decode(format!("effect state {state}").into()))?,
             attempt: row.try_get("attempt")?,
             undo: row.try_get("undo")?,
+            trace: trace::received(row.try_get("traceparent")?),
         })
     }
 }
@@ -108,6 +111,7 @@ pub(crate) struct NewEffect {
     pub(crate) correlation: String,
     pub(crate) key: MessageId,
     pub(crate) request: String,
+    pub(crate) trace: Option<trace::Context>,
 }
 
 /// The outside, as one service sees it.

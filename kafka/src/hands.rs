@@ -110,6 +110,7 @@ impl Hands {
                 state: State::Calling,
                 attempt: 0,
                 undo: false,
+                trace: new.trace,
             };
             claimed.push(Claimed { effect, permit });
         }

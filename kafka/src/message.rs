@@ -67,13 +67,21 @@ pub struct Cause {
     pub correlation: String,
     /// The effect step whose result is being recorded, if any: part of derived ids.
     pub step: Option<&'static str>,
+    /// Where in which trace it is, when tracing is on: written into the headers of everything it causes.
+    pub trace: Option<trace::Context>,
 }
 
 impl Cause {
     /// A cause that is not an effect's result.
     #[must_use]
     pub fn new(id: MessageId, correlation: impl Into<String>) -> Self {
-        Self { id, correlation: correlation.into(), step: None }
+        Self { id, correlation: correlation.into(), step: None, trace: None }
+    }
+
+    /// The same, in a trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<trace::Context>) -> Self {
+        Self { trace, ..self }
     }
 }
 
@@ -93,6 +101,8 @@ pub mod header {
     pub const STREAM_VERSION: &str = "stream-version";
     pub const SRC: &str = "src";
     pub const SEQ: &str = "seq";
+    /// W3C Trace Context, of the span in which the message was created.
+    pub const TRACEPARENT: &str = "traceparent";
     pub const PREV: &str = "prev";
     /// Why a record with the `seq` of an earlier one is there again; readers drop it by its `seq` as any repeat.
     pub const REPEATED_BECAUSE: &str = "repeated-because";

@@ -52,13 +52,15 @@ pub struct Meta {
     pub correlation: String,
     /// Its key: the order id or SKU.
     pub key: String,
+    /// The span in which it is decided, when tracing is on.
+    pub trace: Option<trace::Context>,
 }
 
 impl Meta {
     /// The cause of whatever handling this message writes.
     #[must_use]
     pub fn cause(&self) -> Cause {
-        Cause::new(self.id, self.correlation.clone())
+        Cause::new(self.id, self.correlation.clone()).traced(self.trace)
     }
 }
 

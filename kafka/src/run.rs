@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
+use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::Row;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use tokio::sync::{Notify, watch};
@@ -23,7 +25,7 @@ use crate::registry::{self, Registry};
 use crate::service::{Service, anyhow_lite};
 use crate::store::Units;
 use crate::topics::Partitions;
-use crate::{consumer, deadlines, ops, rebuild, relay, retry, setup, topics, worker};
+use crate::{consumer, deadlines, gauges, ops, rebuild, relay, retry, setup, topics, worker};
 
 /// How long dependencies are waited for at start.
 const START: Duration = Duration::from_secs(60);
@@ -55,6 +57,8 @@ pub struct Context {
 pub fn main<S: Service>(service: S, defaults: &str) -> anyhow_lite::Result<()> {
     let config = Config::read(&format!("{}\n{defaults}", include_str!("../config.default.toml")))?;
     log(&config);
+    let instance = config.optional("instance_id").map_or_else(|| format!("{}-1", S::NAME), str::to_owned);
+    let _tracing = trace::start(&tracing_settings(&config, S::NAME, &instance))?;
     #[cfg(debug_assertions)]
     crate::harm::install_from_environment()?;
     let command = std::env::args().nth(1);
@@ -70,6 +74,17 @@ pub fn main<S: Service>(service: S, defaults: &str) -> anyhow_lite::Result<()> {
     };
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
+}
+
+fn tracing_settings(config: &Config, service: &str, instance: &str) -> trace::Settings {
+    let text = |key: &str| config.optional(key).map(str::to_owned);
+    trace::Settings {
+        endpoint: text("otel_exporter_otlp_endpoint"),
+        sampler: text("otel_traces_sampler"),
+        sampler_arg: text("otel_traces_sampler_arg"),
+        service: service.to_owned(),
+        instance: instance.to_owned(),
+    }
 }
 
 fn log(config: &Config) {
@@ -220,7 +235,7 @@ async fn serve<S: Service>(service: Arc<S>, config: Config) -> anyhow_lite::Resu
     let ops_server = ops::serve(
         config.text("ops_addr")?,
         checks.clone(),
-        metrics,
+        metrics.clone(),
         Arc::clone(&desk),
         service.operators(&config)?,
         (S::NAME, recovery.clone()),
@@ -230,7 +245,7 @@ async fn serve<S: Service>(service: Arc<S>, config: Config) -> anyhow_lite::Resu
     let (stopper, stop) = watch::channel(false);
     let instance = config.optional("instance_id").map_or_else(|| format!("{}-1", S::NAME), str::to_owned);
     let outcome = tokio::select! {
-        outcome = run(Arc::clone(&service), config, instance, &checks, (relay_status, desk, recovery), (stopper, stop)) => outcome,
+        outcome = run(Arc::clone(&service), config, (instance, metrics), &checks, (relay_status, desk, recovery), (stopper, stop)) => outcome,
         () = starting_is_stopped(&checks) => Ok(()),
     };
     ops_handle.stop(false).await;
@@ -260,7 +275,7 @@ async fn signal() {
 async fn run<S: Service>(
     service: Arc<S>,
     config: Config,
-    instance: String,
+    (instance, metrics): (String, PrometheusHandle),
     checks: &ops::Checks,
     (relay_status, desk, recovery): (Arc<relay::Status>, ops::Slot, rebuild::Status),
     (stopper, stop): (watch::Sender<bool>, watch::Receiver<bool>),
@@ -329,6 +344,7 @@ async fn run<S: Service>(
         None => consumer::spawn(consumer_config, units.clone(), service.routes(), Arc::clone(&checks.consumer), stop.clone())?,
     };
     let worker = tokio::spawn(worker::run(units.clone(), effects, Arc::clone(&units.worker), stop.clone()));
+    tokio::spawn(gauges::run(units.clone(), S::NAME, metrics, stop.clone()));
     let grace = config.millis("deadline_grace_ms")?;
     let firing = deadlines::Firing { units, service: Arc::clone(&service), relay: relay_status, grace, was_lost };
     let deadlines = tokio::spawn(deadlines::run(firing, stop));
@@ -424,7 +440,9 @@ async fn relay_died<T>(thread: &std::thread::JoinHandle<T>) {
 fn http_server<S: Service>(config: &Config, http: S::Http) -> anyhow_lite::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         let http = http.clone();
-        App::new().configure(move |app: &mut web::ServiceConfig| S::configure(&http, app))
+        App::new()
+            .wrap(Condition::new(trace::on(), from_fn(trace::web::serve)))
+            .configure(move |app: &mut web::ServiceConfig| S::configure(&http, app))
     })
     .workers(config.number("http_workers")?)
     .keep_alive(Duration::from_secs(75))

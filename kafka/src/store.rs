@@ -142,6 +142,8 @@ impl Units {
             self.worker.notify_one();
         }
         self.hands.take_over(std::mem::take(&mut unit.claimed));
+        unit.spans.tell();
+        unit.tallies.add();
     }
 }
 
@@ -195,7 +197,7 @@ async fn load_effects(
         return Ok(());
     }
     let rows = sqlx::query(
-        "SELECT stream, step, cause, correlation_id, key, request::text AS request, state, attempt, undo_cause IS NOT NULL AS undo
+        "SELECT stream, step, cause, correlation_id, key, request::text AS request, state, attempt, traceparent, undo_cause IS NOT NULL AS undo
          FROM effects WHERE stream = ANY($1) ORDER BY stream, pos FOR UPDATE",
     )
     .bind(streams)
@@ -246,11 +248,11 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
     let new = &unit.new_effects;
     if !new.is_empty() {
         sqlx::query(
-            "INSERT INTO effects (stream, step, cause, correlation_id, key, request, state, lease_until)
+            "INSERT INTO effects (stream, step, cause, correlation_id, key, request, state, lease_until, traceparent)
              SELECT stream, step, cause, correlation_id, key, request::json, CASE WHEN claimed THEN 'calling' ELSE 'pending' END,
-                    CASE WHEN claimed THEN clock_timestamp() + $8 * interval '1 millisecond' END
-             FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::boolean[])
-                  WITH ORDINALITY AS e (stream, step, cause, correlation_id, key, request, claimed, ord)
+                    CASE WHEN claimed THEN clock_timestamp() + $8 * interval '1 millisecond' END, traceparent
+             FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::text[], $7::boolean[], $9::text[])
+                  WITH ORDINALITY AS e (stream, step, cause, correlation_id, key, request, claimed, traceparent, ord)
              ORDER BY ord
              ON CONFLICT (stream, step) DO NOTHING",
         )
@@ -262,6 +264,7 @@ async fn store_effects<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Result
         .bind(new.iter().map(|e| e.request.as_str()).collect::<Vec<_>>())
         .bind(new.iter().map(|e| unit.claimed.iter().any(|claimed| claimed.is(e))).collect::<Vec<_>>())
         .bind(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
+        .bind(new.iter().map(|e| e.trace.map(|trace| trace.to_string())).collect::<Vec<_>>())
         .execute(&mut *db)
         .await?;
     }
@@ -303,19 +306,27 @@ async fn store_deadlines<W: Work>(db: &mut PgConnection, unit: &Unit<W>) -> Resu
     if unit.deadlines.is_empty() {
         return Ok(());
     }
-    let armed: Vec<(&str, &str, i64)> =
-        unit.deadlines.iter().filter_map(|(saga, armed)| armed.as_ref().map(|(step, due)| (saga.as_str(), step.as_str(), *due))).collect();
+    let armed: Vec<(&str, &str, i64, Option<String>)> = unit
+        .deadlines
+        .iter()
+        .filter_map(|(saga, armed)| {
+            let (step, due, trace) = armed.as_ref()?;
+            Some((saga.as_str(), step.as_str(), *due, trace.map(|trace| trace.to_string())))
+        })
+        .collect();
     let disarmed: Vec<&str> = unit.deadlines.iter().filter(|(_, armed)| armed.is_none()).map(|(saga, _)| saga.as_str()).collect();
     sqlx::query(
         "WITH gone AS (DELETE FROM deadlines WHERE saga = ANY($1))
-         INSERT INTO deadlines (saga, step, due_at)
-         SELECT saga, step, to_timestamp(due / 1000000.0) FROM unnest($2::text[], $3::text[], $4::bigint[]) AS d (saga, step, due) ORDER BY saga
-         ON CONFLICT (saga) DO UPDATE SET step = excluded.step, due_at = excluded.due_at, created_at = clock_timestamp()",
+         INSERT INTO deadlines (saga, step, due_at, traceparent)
+         SELECT saga, step, to_timestamp(due / 1000000.0), traceparent
+         FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) AS d (saga, step, due, traceparent) ORDER BY saga
+         ON CONFLICT (saga) DO UPDATE SET step = excluded.step, due_at = excluded.due_at, traceparent = excluded.traceparent, created_at = clock_timestamp()",
     )
     .bind(disarmed)
     .bind(armed.iter().map(|a| a.0).collect::<Vec<_>>())
     .bind(armed.iter().map(|a| a.1).collect::<Vec<_>>())
     .bind(armed.iter().map(|a| a.2).collect::<Vec<_>>())
+    .bind(armed.iter().map(|a| a.3.as_deref()).collect::<Vec<_>>())
     .execute(db)
     .await?;
     Ok(())

@@ -18,6 +18,8 @@ use crate::failure::Failure;
 use crate::hands::Claimed;
 use crate::message::{Cause, HeaderText, MessageId, header};
 use crate::retry::store::Post;
+use crate::spans::Spans;
+use crate::tally::Tallies;
 use crate::topics::Partitions;
 
 /// Microseconds since the Unix epoch, by the database's clock.
@@ -149,7 +151,7 @@ impl<W> std::ops::DerefMut for Tracked<W> {
 }
 
 /// A deadline as it stands in a unit: armed for a step at an instant, or disarmed.
-type Deadline = Option<(String, Micros)>;
+type Deadline = Option<(String, Micros, Option<trace::Context>)>;
 
 /// What one message's handler changed, to take it back when it fails.
 #[derive(Default)]
@@ -158,6 +160,8 @@ struct Journal {
     staged: usize,
     effects: usize,
     changes: usize,
+    spans: usize,
+    tallies: usize,
     streams: Vec<(String, Slot)>,
     deadlines: Vec<(String, Option<Deadline>)>,
     /// Something of an earlier message was taken out: only deciding the whole unit again brings it back.
@@ -199,6 +203,9 @@ pub struct Unit<W: Work> {
     /// New effects that are this process's to call once the unit is committed.
     pub(crate) claimed: Vec<Claimed>,
     pub(crate) deadlines: BTreeMap<String, Deadline>,
+    /// Told of once it is committed.
+    pub(crate) spans: Spans,
+    pub(crate) tallies: Tallies,
 }
 
 impl<W: Work> fmt::Debug for Unit<W> {
@@ -232,6 +239,8 @@ impl<W: Work> Unit<W> {
             effect_changes: Vec::new(),
             claimed: Vec::new(),
             deadlines: BTreeMap::new(),
+            spans: Spans::begin(),
+            tallies: Tallies::default(),
         }
     }
 
@@ -256,6 +265,8 @@ impl<W: Work> Unit<W> {
         self.journal.staged = self.staged.len();
         self.journal.effects = self.new_effects.len();
         self.journal.changes = self.effect_changes.len();
+        self.journal.spans = self.spans.len();
+        self.journal.tallies = self.tallies.len();
         self.journal.streams.clear();
         self.journal.deadlines.clear();
     }
@@ -269,6 +280,8 @@ impl<W: Work> Unit<W> {
         self.staged.truncate(self.journal.staged);
         self.new_effects.truncate(self.journal.effects);
         self.effect_changes.truncate(self.journal.changes);
+        self.spans.truncate(self.journal.spans);
+        self.tallies.truncate(self.journal.tallies);
         while let Some((stream, slot)) = self.journal.streams.pop() {
             self.streams.insert(stream, slot);
         }
@@ -364,6 +377,9 @@ impl<W: Work> Unit<W> {
         if let Some(version) = version {
             headers.push(header::STREAM_VERSION, &version.to_string());
         }
+        if let Some(context) = self.spans.create(T::TOPIC, id, &cause) {
+            headers.push(header::TRACEPARENT, &context.to_string());
+        }
         self.staged.push(Staged {
             id,
             record: T::FULL_NAME,
@@ -395,6 +411,7 @@ impl<W: Work> Unit<W> {
             correlation: cause.correlation,
             key: MessageId::of_step(saga, step),
             request,
+            trace: cause.trace,
         });
         Ok(())
     }
@@ -468,10 +485,21 @@ impl<W: Work> Unit<W> {
 
     /// Arms the saga's one deadline, replacing an earlier one; `None` disarms it.
     pub fn deadline(&mut self, saga: &str, armed: Option<(&str, Micros)>) {
-        let before = self.deadlines.insert(saga.to_owned(), armed.map(|(step, due)| (step.to_owned(), due)));
+        let trace = self.cause.as_ref().and_then(|cause| cause.trace);
+        let before = self.deadlines.insert(saga.to_owned(), armed.map(|(step, due)| (step.to_owned(), due, trace)));
         if self.journal.on {
             self.journal.deadlines.push((saga.to_owned(), before));
         }
+    }
+
+    /// Adds one to a counter of the service's own, once the unit is committed.
+    pub fn count(&mut self, name: &'static str, label: &'static str, value: impl Into<String>) {
+        self.tallies.count(name, label, value.into());
+    }
+
+    /// Adds a duration in seconds to a histogram of the service's own, once the unit is committed.
+    pub fn took(&mut self, name: &'static str, label: &'static str, value: impl Into<String>, seconds: f64) {
+        self.tallies.took(name, label, value.into(), seconds);
     }
 
     /// Whether anything was decided.

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use trace::names::attribute;
+use trace::{Kind, Span};
 
 use crate::effects::{EffectRow, Effects, LEASE, QUICK_TRIES, State};
 use crate::failure::{Class, Failure};
@@ -30,6 +32,8 @@ const PROBE: Duration = Duration::from_secs(1);
 struct Round<A> {
     effect: EffectRow,
     answer: Result<A, Failure>,
+    /// The call's own span, for what its answer causes.
+    trace: Option<trace::Context>,
 }
 
 /// Runs until `stop`, then waits for the calls under way.
@@ -46,8 +50,10 @@ pub async fn run<W: Work, E: Effects<W>>(units: Units, effects: Arc<E>, wake: Ar
         let (effects, recorder, hands, wake) = (Arc::clone(&effects), recorder.clone(), Arc::clone(&units.hands), Arc::clone(&wake));
         tokio::spawn(async move {
             let Claimed { effect, permit } = claimed;
+            let (trace, began) = (trace::begin(effect.trace), if trace::on() { trace::now() } else { SystemTime::UNIX_EPOCH });
             let answer = tries(|| effects.call(&effect)).await;
-            if let Err(refused) = recorder.submit(Round { effect, answer }).await {
+            tell(&effect, trace, began, answer.as_ref().err());
+            if let Err(refused) = recorder.submit(Round { effect, answer, trace }).await {
                 tracing::warn!(error = %refused, "an effect's answer is not recorded: it is called again when its lease runs out");
             }
             if hands.give_back(permit) {
@@ -118,6 +124,20 @@ async fn tries<A, F: Future<Output = Result<A, Failure>>>(call: impl Fn() -> F) 
     answer
 }
 
+/// The span of a call and its quick tries.
+fn tell(effect: &EffectRow, context: Option<trace::Context>, began: SystemTime, failure: Option<&Failure>) {
+    let Some(context) = context.filter(trace::Context::is_sampled) else { return };
+    let span = Span::new(Kind::Client, format!("call {}", effect.step), context, effect.trace, began)
+        .with(attribute::STEP, effect.step.clone())
+        .with(attribute::CONVERSATION, effect.correlation.clone())
+        .with(attribute::MESSAGE_ID, effect.key.to_string());
+    let span = if effect.attempt > 0 { span.with(attribute::ATTEMPT, i64::from(effect.attempt)) } else { span };
+    trace::emit([match failure {
+        Some(failure) => span.failed(failure.code),
+        None => span,
+    }]);
+}
+
 /// Which steps are claimed.
 #[derive(Clone, Copy)]
 enum Steps<'a> {
@@ -151,7 +171,7 @@ async fn claim(units: &Units, most: usize, steps: Steps<'_>) -> Result<Vec<Claim
              ORDER BY e.pos LIMIT $1 FOR UPDATE SKIP LOCKED)
          UPDATE effects e SET state = 'calling', lease_until = clock_timestamp() + $2 * interval '1 millisecond'
          FROM due WHERE e.stream = due.stream AND e.step = due.step
-         RETURNING e.stream, e.step, e.cause, e.correlation_id, e.key, e.request::text AS request, e.state, e.attempt, e.undo_cause IS NOT NULL AS undo",
+         RETURNING e.stream, e.step, e.cause, e.correlation_id, e.key, e.request::text AS request, e.state, e.attempt, e.traceparent, e.undo_cause IS NOT NULL AS undo",
     )
     .bind(i64::try_from(permits.len()).unwrap_or(i64::MAX))
     .bind(i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX))
@@ -235,7 +255,7 @@ fn decide<W: Work, E: Effects<W>>(unit: &mut Unit<W>, effects: &E, round: &Round
     };
     let change = match &round.answer {
         Ok(answer) => {
-            unit.because(Cause { id: effect.cause, correlation: effect.correlation.clone(), step: Some(name) });
+            unit.because(Cause { id: effect.cause, correlation: effect.correlation.clone(), step: Some(name), trace: round.trace });
             match effects.record(unit, &effect, answer) {
                 Ok(()) => EffectChange::Done { stream, step },
                 Err(failure) => {
@@ -258,7 +278,7 @@ fn decide<W: Work, E: Effects<W>>(unit: &mut Unit<W>, effects: &E, round: &Round
                 EffectChange::Postpone { stream, step, delay_ms: millis(tiers.after(1, true).unwrap_or_default()) }
             } else if let Some(delay) = tiers.after(attempt, false) {
                 EffectChange::Again { stream, step, delay_ms: millis(delay) }
-            } else if give_up(unit, effects, &effect, name, failure) {
+            } else if give_up(unit, effects, (&effect, round.trace), name, failure) {
                 EffectChange::Dead { effect: Box::new(effect), failure: failure.clone() }
             } else {
                 EffectChange::Again { stream, step, delay_ms: millis(tiers.longest()) }
@@ -269,9 +289,15 @@ fn decide<W: Work, E: Effects<W>>(unit: &mut Unit<W>, effects: &E, round: &Round
 }
 
 /// Asks the service whether the effect has a last try, and has it tell its saga. What it wrote is taken back when it fails.
-fn give_up<W: Work, E: Effects<W>>(unit: &mut Unit<W>, effects: &E, effect: &EffectRow, step: &'static str, failure: &Failure) -> bool {
+fn give_up<W: Work, E: Effects<W>>(
+    unit: &mut Unit<W>,
+    effects: &E,
+    (effect, trace): (&EffectRow, Option<trace::Context>),
+    step: &'static str,
+    failure: &Failure,
+) -> bool {
     unit.begin_message();
-    unit.because(Cause { id: effect.cause, correlation: effect.correlation.clone(), step: Some(step) });
+    unit.because(Cause { id: effect.cause, correlation: effect.correlation.clone(), step: Some(step), trace });
     match effects.give_up(unit, effect, failure) {
         Ok(given_up) => given_up,
         Err(error) => {

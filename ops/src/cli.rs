@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use operation::{Filter, Key};
 
 use crate::output::Format;
-use crate::{dlq, erase, rebuild, retry, saga};
+use crate::{dlq, doctor, erase, rebuild, retry, saga};
 
 /// Operates the services: dead letters, messages that wait to be tried again, stuck sagas.
 ///
@@ -71,6 +71,18 @@ pub enum Command {
     Rebuild(rebuild::Args),
     /// Destroys the key of everything that is stored about a customer: name, address and e-mail can never be read again.
     EraseCustomer(erase::Command),
+    /// Looks at everything the system stands on; each line that fails names the command that mends it.
+    Doctor(Box<doctor::Args>),
+    /// Prints what a shell needs to complete this command line, e.g. for a file in its folder of completions.
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes a manual page for ops and each of its commands into a folder.
+    Man {
+        /// The folder; made if it is not there.
+        folder: PathBuf,
+    },
 }
 
 /// Which letters.

@@ -13,15 +13,18 @@
 //! | 5 | unreachable: nothing was done, or a run stopped that the same command takes up again |
 //! | 130 | interrupted: the letters in hand were finished, the same command goes on |
 //!
-//! One file per command group: [`dlq`], [`retry`], [`saga`], [`rebuild`], [`erase`]. A new group is a file with its arguments and its `run`, and one
+//! One file per command group: [`dlq`], [`retry`], [`saga`], [`rebuild`], [`erase`], [`doctor`]. A new group is a file with its arguments and
+//! its `run`, and one
 //! line in [`cli::Command`].
 
 pub mod cli;
 pub mod client;
 pub mod dlq;
+pub mod doctor;
 pub mod erase;
 pub mod exit;
 pub mod output;
+pub mod pages;
 pub mod rebuild;
 pub mod retry;
 pub mod saga;
@@ -58,6 +61,9 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Out
             Command::Saga(command) => saga::run(command, &services, output).await,
             Command::Rebuild(arguments) => rebuild::run(arguments, &services, output).await,
             Command::EraseCustomer(command) => erase::run(command, &services, output).await,
+            Command::Doctor(arguments) => doctor::run(&arguments, &cli.services, output).await,
+            Command::Completions { shell } => pages::completions(shell, output),
+            Command::Man { folder } => pages::man(&folder, output),
         },
         Err(error) => Err(error),
     };

@@ -41,15 +41,22 @@ pub enum Error {
     Defect(#[from] Failure),
 }
 
-/// Asks the saga of the customer's order to turn back, if the order has one of the tags `expected`. Asking twice changes nothing.
+/// Asks the saga of the customer's order to turn back, if the order has one of the tags `expected`; what that causes is part of
+/// the given trace. Asking twice changes nothing.
 ///
 /// # Errors
 /// [`Error`]; what was recorded by then stays, and asking again is safe.
-pub async fn cancel(units: &Units, saga: &OrderSaga, customer: &CustomerId, id: OrderId, expected: Option<&Tags>) -> Result<Answer, Error> {
+pub async fn cancel(
+    units: &Units,
+    saga: &OrderSaga,
+    customer: &CustomerId,
+    (id, trace): (OrderId, Option<trace::Context>),
+    expected: Option<&Tags>,
+) -> Result<Answer, Error> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        match cancel_once(units, saga, customer, id, expected).await {
+        match cancel_once(units, saga, customer, (id, trace), expected).await {
             Err(Error::Database(error)) if attempt < TRIES && retry_of(&error) == Retry::Same => {
                 tracing::debug!(error = %error, attempt, order.id = %id, "cancel an order");
                 sleep(Duration::from_millis(20) * attempt).await;
@@ -63,7 +70,7 @@ async fn cancel_once(
     units: &Units,
     saga: &OrderSaga,
     customer: &CustomerId,
-    id: OrderId,
+    (id, trace): (OrderId, Option<trace::Context>),
     expected: Option<&Tags>,
 ) -> Result<Answer, Error> {
     let mut tx = units.begin().await?;
@@ -84,7 +91,9 @@ async fn cancel_once(
     if expected.is_some() && store::find_order(&mut tx, customer, id).await?.is_none_or(|now| changed(&now)) {
         return Ok(Answer::Changed);
     }
-    unit.because(Cause::new(MessageId::external(&format!("{customer}:POST /v1/orders/cancel"), &id.to_string()), id.to_string()));
+    unit.because(
+        Cause::new(MessageId::external(&format!("{customer}:POST /v1/orders/cancel"), &id.to_string()), id.to_string()).traced(trace),
+    );
     saga.take(&mut unit, id, &Input::cancel(CancelReason::CancelledByCustomer.as_str()))?;
     let order: Order = unit.state(&order_stream(id))?;
     if !unit.is_empty() {

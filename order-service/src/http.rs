@@ -103,7 +103,8 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
         return Err(here(refused));
     }
     let asker = customer.clone();
-    let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token, contact }).await;
+    let trace = trace::web::of(&request);
+    let reply = face.placements.submit(place::Request { order_id, customer, key, hash, lines, payment_token, contact, trace }).await;
     match reply.map_err(|refused| here(busy(refused)))?.answer().await {
         place::Answer::Placed { order, replayed } => {
             let (published, answered_at) = (headers::prefers_published(request.headers()), Instant::now());
@@ -122,6 +123,7 @@ async fn place_order(face: Data<Face>, request: HttpRequest, body: Result<Json<P
                 response.insert_header((headers::PREFERENCE_APPLIED, applied.join(", ")));
             }
             if replayed {
+                metrics::counter!("idempotency_replays_total").increment(1);
                 response.insert_header((headers::IDEMPOTENT_REPLAYED, "true"));
             }
             match ended {
@@ -242,8 +244,8 @@ async fn cancel_order(face: Data<Face>, request: HttpRequest, id: Path<String>) 
     let customer = customer(&face, &request, Scope::OrdersWrite).await.map_err(here)?;
     let id = order_id(&id).map_err(here)?;
     let expected = Tags::of(request.headers(), &header::IF_MATCH);
-    let (units, saga) = (face.units.clone(), face.saga.clone());
-    let asked = async move { cancel::cancel(&units, &saga, &customer, id, expected.as_ref()).await };
+    let (units, saga, trace) = (face.units.clone(), face.saga.clone(), trace::web::of(&request));
+    let asked = async move { cancel::cancel(&units, &saga, &customer, (id, trace), expected.as_ref()).await };
     match face.bridge.run(asked).await.map_err(|refused| here(busy(refused)))? {
         Ok(cancel::Answer::Requested(read)) => Ok(HttpResponse::Accepted().insert_header((header::ETAG, read.tag())).json(read.shown)),
         Ok(cancel::Answer::Already(read)) => Ok(HttpResponse::Ok().insert_header((header::ETAG, read.tag())).json(read.shown)),

@@ -18,6 +18,7 @@
 
 pub mod cancel;
 pub mod follow;
+mod gauges;
 mod handlers;
 pub mod http;
 pub mod open_orders;

@@ -63,6 +63,8 @@ pub struct Request {
     pub payment_token: SealedValue,
     /// Whom it is for, if it says.
     pub contact: Option<SealedValue>,
+    /// Where in which trace it was asked for.
+    pub trace: Option<trace::Context>,
 }
 
 impl Request {
@@ -337,7 +339,7 @@ impl Writer {
     fn write(&self, unit: &mut Unit<Rows>, request: &Request, placed: Placed) -> Result<(), Failure> {
         let (id, scope) = (request.order_id, request.scope());
         // With the order's id: a key may be used again once it is forgotten, and what follows then must not have the ids of what was before.
-        unit.because(Cause::new(MessageId::external(&scope, &format!("{} {id}", request.key)), id.to_string()));
+        unit.because(Cause::new(MessageId::external(&scope, &format!("{} {id}", request.key)), id.to_string()).traced(request.trace));
         let idempotency =
             schemas::orders::Idempotency { scope, key: request.key.to_string(), request_hash: request.hash.as_bytes().to_vec() };
         let record = wire::order_placed(id, &placed, idempotency);
@@ -419,6 +421,7 @@ mod tests {
             lines: Lines::new(vec![line]).unwrap(),
             payment_token: SealedValue::new("k.00.00"),
             contact: None,
+            trace: None,
         }
     }
 

@@ -20,8 +20,8 @@ use crate::place::Writer;
 use crate::routes;
 use crate::steer::{OrderSaga, order_of, replay_order};
 use crate::store::{self, Rows};
-use crate::sweep;
 use crate::vault::{self, Vault};
+use crate::{gauges, sweep};
 
 /// Names the key that seals payment tokens, until keys are rotated.
 const TOKEN_KEY_ID: &str = "1";
@@ -101,6 +101,7 @@ impl Service for Orders {
         let writer = Writer { units: context.units.clone(), saga: self.saga().clone() };
         let config = &context.config;
         tokio::spawn(sweep::run(context.units.clone(), context.stop.clone()));
+        tokio::spawn(gauges::run(context.units.clone(), context.stop.clone()));
         Ok(Face {
             door: door(config)?,
             follow: Follow::spawn(context.units.clone()),

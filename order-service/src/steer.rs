@@ -100,7 +100,12 @@ impl OrderSaga {
         append(unit, id, &stream, &before, &turn)?;
         for action in &turn.actions {
             match action {
-                Action::Send { step, compensation, .. } => send(unit, id, &stream, step, *compensation, lines)?,
+                Action::Send { step, compensation, .. } => {
+                    if *compensation {
+                        unit.count("saga_compensations_total", "step", step.to_string());
+                    }
+                    send(unit, id, &stream, step, *compensation, lines)?;
+                }
                 Action::Decide(decision) => decide(unit, id, decision)?,
             }
         }
@@ -114,6 +119,9 @@ impl OrderSaga {
             tracing::error!(order.id = %id, cause = turn.state.cause().unwrap_or_default(), "saga is stuck: a late answer moves it on, or a person (ops saga)");
         }
         let now = unit.now();
+        if let (Status::Ended(outcome), false) = (turn.state.status(), matches!(before.status(), Status::Ended(_))) {
+            unit.took("saga_duration_seconds", "outcome", outcome.as_str(), seconds_since(id, now));
+        }
         self.project(&mut unit.work, id, (&before, &turn.state), &turn.events, now);
         Ok(())
     }
@@ -215,6 +223,16 @@ pub fn replay_order(history: &History<'_>, replay: &mut Replay<'_, Rows>) -> Res
         }
     }
     replay.state(&order)
+}
+
+/// The order's id was drawn when it was asked for: a version 7 id, whose milliseconds it carries.
+fn seconds_since(id: OrderId, at: Micros) -> f64 {
+    let placed_ms = Uuid::from(id).get_timestamp().map_or(0, |placed| {
+        let (seconds, nanos) = placed.to_unix();
+        seconds.saturating_mul(1_000).saturating_add(u64::from(nanos) / 1_000_000)
+    });
+    let took_ms = (at / 1_000).saturating_sub(i64::try_from(placed_ms).unwrap_or(i64::MAX)).max(0);
+    f64::from(u32::try_from(took_ms).unwrap_or(u32::MAX)) / 1_000.0
 }
 
 /// A saga's status as it is listed; none before it starts.

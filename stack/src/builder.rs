@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 use crate::part::{Part, Service};
+use crate::settings;
 use crate::stack::Stack;
 
 /// Where the ports come from.
@@ -45,6 +46,7 @@ pub struct Builder {
     pub(crate) secured: bool,
     pub(crate) edge: bool,
     pub(crate) kafka_settings: Vec<(String, String)>,
+    pub(crate) traces: bool,
 }
 
 impl Default for Builder {
@@ -62,6 +64,7 @@ impl Default for Builder {
             secured: false,
             edge: false,
             kafka_settings: Vec::new(),
+            traces: false,
         }
     }
 }
@@ -178,6 +181,14 @@ impl Builder {
     #[must_use]
     pub fn kafka_setting(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.kafka_settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// Collects the traces that a caller's `traceparent` asks for: [`Stack::traces`]. Others cost nothing. Left out where
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector already.
+    #[must_use]
+    pub fn traces(mut self) -> Self {
+        self.traces = !settings::has_collector();
         self
     }
 

@@ -24,6 +24,7 @@ mod secrets;
 mod settings;
 mod stack;
 mod state;
+mod traces;
 mod watchdog;
 
 pub use builder::{Builder, Ports, Provider};
@@ -33,5 +34,7 @@ pub use identity::{TokenError, how_to_get_a_token};
 pub use part::{Part, Service};
 pub use parts::fetch_into_cache as fetch;
 pub use postgres::Database;
+pub use secrets::random_hex;
 pub use stack::{Stack, data_of};
 pub use state::{PartState, ProcessId, State};
+pub use traces::{Span, Traces};

@@ -106,7 +106,11 @@ pub(crate) fn write_private(path: &Path, text: &[u8]) -> Result<(), Error> {
     write().doing(|| format!("write {}", path.display()))
 }
 
-pub(crate) fn random_hex(bytes: usize) -> Result<String, Error> {
+/// So many random bytes as hexadecimal digits.
+///
+/// # Errors
+/// The machine gives no randomness.
+pub fn random_hex(bytes: usize) -> Result<String, Error> {
     Ok(random(bytes)?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -47,6 +47,11 @@ pub(crate) fn postgres_user() -> String {
     variable("STACK_POSTGRES_USER").unwrap_or_else(|| "nobody".to_owned())
 }
 
+/// Whether a collector of traces is named in the environment, which our programs inherit.
+pub(crate) fn has_collector() -> bool {
+    variable("OTEL_EXPORTER_OTLP_ENDPOINT").is_some()
+}
+
 /// Where tests' run folders are made: `STACK_TEMP_DIR`, else the system's temporary folder.
 pub(crate) fn temporary_folder() -> PathBuf {
     variable("STACK_TEMP_DIR").map_or_else(std::env::temp_dir, PathBuf::from)

@@ -21,6 +21,7 @@ use crate::process::{Process, Program, tail};
 use crate::registry::Registry;
 use crate::secrets::{self, Secrets};
 use crate::settings;
+use crate::traces::Traces;
 use crate::watchdog::Watchdog;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -45,6 +46,7 @@ pub struct Stack {
     pub(crate) ports: Mutex<BTreeMap<String, Port>>,
     pub(crate) processes: Mutex<BTreeMap<Part, Arc<Process>>>,
     watchdog: Arc<Watchdog>,
+    traces: Option<Traces>,
     _claim: File,
 }
 
@@ -137,6 +139,7 @@ impl Stack {
         };
         let registry = Registry { port: number("registry"), folder: folder.join("registry"), distribution: parts.registry };
         let provider = options.provider;
+        let wants_traces = options.traces;
         let wanted = options.infrastructure.contains(&Part::Identity);
         let distribution = if wanted { Some(parts::fetch_identity(provider)?) } else { None };
         let identity = Identity { provider, port: number("identity"), folder: crate::identity::folder(&folder), distribution };
@@ -153,6 +156,7 @@ impl Stack {
         if let Some(edge) = &edge {
             edge.initialise()?;
         }
+        let traces = if wants_traces { Some(Traces::start(held.get("traces").map_or(0, |port: &Port| port.number))?) } else { None };
         let remove = if temporary && !settings::keep_folders() { vec![folder.clone(), crate::postgres::home(&folder)] } else { Vec::new() };
         let watchdog = Arc::new(Watchdog::start(&remove)?);
         Ok(Self {
@@ -169,6 +173,7 @@ impl Stack {
             ports: Mutex::new(held),
             processes: Mutex::default(),
             watchdog,
+            traces,
             _claim: claim,
         })
     }
@@ -334,6 +339,12 @@ impl Stack {
         set("OPS_ADDR", format!("127.0.0.1:{}", self.port(&format!("{part}-ops"))));
         set("INSTANCE_ID", part.to_string());
         set("LOG_FORMAT", "json".to_owned());
+        if let Some(traces) = &self.traces {
+            set("OTEL_EXPORTER_OTLP_ENDPOINT", traces.endpoint());
+            set("OTEL_TRACES_SAMPLER", "parentbased_always_off".to_owned());
+            // the reader of a trace waits for it
+            set("OTEL_BSP_SCHEDULE_DELAY", "250".to_owned());
+        }
         if self.has_identity() {
             set("OIDC_ISSUER", self.identity.issuer());
             set("OIDC_AUDIENCE", AUDIENCE.to_owned());
@@ -390,6 +401,12 @@ impl Stack {
         env.extend(options.env.clone());
         env.extend(options.env_of.get(&service).cloned().unwrap_or_default());
         env.into_iter().collect()
+    }
+
+    /// The traces that were collected, where [`Builder::traces`] asked for it.
+    #[must_use]
+    pub fn traces(&self) -> Option<&Traces> {
+        self.traces.as_ref()
     }
 
     pub(crate) fn has_identity(&self) -> bool {

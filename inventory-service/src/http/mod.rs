@@ -81,6 +81,7 @@ fn answer(ended: Ended, mut success: actix_web::HttpResponseBuilder) -> Result<H
     match ended {
         Ended::Done(body) => Ok(success.content_type("application/json").body(body)),
         Ended::Replayed(body) => {
+            metrics::counter!("idempotency_replays_total").increment(1);
             Ok(success.content_type("application/json").insert_header((headers::IDEMPOTENT_REPLAYED, "true")).body(body))
         }
         Ended::Refused(problem) => Err(problem),

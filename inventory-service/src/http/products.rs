@@ -90,7 +90,7 @@ pub(super) async fn create(
     let user = http.admit(&http_request).await.map_err(instance)?;
     let key = headers::idempotency_key(http_request.headers()).map_err(instance)?;
     let Json(body) = body?;
-    let identity = request::identify(user.as_ref(), "POST /v1/products", &key, &body);
+    let identity = request::identify(user.as_ref(), "POST /v1/products", &key, &body, trace::web::of(&http_request));
     let mut products = check(body.products).map_err(instance)?;
     // Every writer takes streams and SKU rows in the same order.
     products.sort_by(|left, right| left.sku.cmp(&right.sku));

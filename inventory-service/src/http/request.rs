@@ -27,9 +27,15 @@ pub(crate) enum Ended {
 }
 
 /// The identity of a request with this key and body: a key is its user's, for one operation.
-pub(crate) fn identify<T: Body>(user: Option<&CustomerId>, operation: &str, key: &contract::IdempotencyKey, body: &T) -> Request {
+pub(crate) fn identify<T: Body>(
+    user: Option<&CustomerId>,
+    operation: &str,
+    key: &contract::IdempotencyKey,
+    body: &T,
+    trace: Option<trace::Context>,
+) -> Request {
     let scope = user.map_or_else(|| operation.to_owned(), |user| format!("{user}:{operation}"));
-    Request { scope, key: key.to_string(), hash: RequestHash::of(body).as_bytes().to_vec() }
+    Request { scope, key: key.to_string(), hash: RequestHash::of(body).as_bytes().to_vec(), trace }
 }
 
 enum Try {
@@ -88,7 +94,7 @@ async fn attempt<A: Serialize>(
     let mut unit: Unit<Rows> = units.load(&mut tx, needs()).await?;
     // With an id of its own: a key may be used again once it is forgotten, and what follows then must not have the ids of what was before.
     let cause = MessageId::external(&request.scope, &format!("{} {}", request.key, Uuid::now_v7()));
-    unit.because(Cause::new(cause, cause.to_string()));
+    unit.because(Cause::new(cause, cause.to_string()).traced(request.trace));
     let outcome = work(&mut unit).and_then(|outcome| match outcome {
         Ok(answer) => match serde_json::to_string(&answer) {
             Ok(body) => Ok(Ok(body)),

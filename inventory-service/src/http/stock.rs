@@ -23,7 +23,7 @@ pub(super) async fn receive(
     let user = http.admit(&http_request).await.map_err(instance)?;
     let key = headers::idempotency_key(http_request.headers()).map_err(instance)?;
     let Json(body) = body?;
-    let identity = request::identify(user.as_ref(), "POST /v1/stock", &key, &body);
+    let identity = request::identify(user.as_ref(), "POST /v1/stock", &key, &body, trace::web::of(&http_request));
     // In SKU order, as every writer takes streams and SKU rows; the position in the body is kept for pointers.
     let receipts: BTreeMap<Sku, (usize, Units)> = body
         .receipts

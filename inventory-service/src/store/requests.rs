@@ -10,6 +10,8 @@ pub(crate) struct Request {
     pub(crate) scope: String,
     pub(crate) key: String,
     pub(crate) hash: Vec<u8>,
+    /// Where in which trace it was asked for.
+    pub(crate) trace: Option<trace::Context>,
 }
 
 /// A request that was answered.

@@ -222,7 +222,8 @@ impl Message {
 
     fn handle(&self, unit: &mut Unit<Rows>) -> Result<(), Failure> {
         let (order, kind) = self.order();
-        let meta = Meta { id: MessageId::external(&order.to_string(), kind), correlation: order.to_string(), key: order.to_string() };
+        let meta =
+            Meta { id: MessageId::external(&order.to_string(), kind), correlation: order.to_string(), key: order.to_string(), trace: None };
         unit.because(Cause::new(meta.id, meta.correlation.clone()));
         match self {
             Self::Create(message) => create_inventory_hold::handle(unit, &meta, message),

@@ -29,14 +29,14 @@ impl Write for Text {
 
 /// What a command line printed as JSON, and how it ended.
 #[derive(Debug)]
-struct Ended {
-    code: u8,
-    json: Value,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: u8,
+    pub(crate) json: Value,
+    pub(crate) err: String,
 }
 
 /// Runs `ops -o json` with these words.
-async fn ops(system: &System, words: &[&str]) -> Ended {
+pub(crate) async fn ops(system: &System, words: &[&str]) -> Ended {
     let (out, err) = (Text::default(), Text::default());
     let mut output = ops::output::Output::to(out.clone(), err.clone());
     let url = |service| system.stack.ops_url(service, 1);
@@ -47,10 +47,10 @@ async fn ops(system: &System, words: &[&str]) -> Ended {
     Ended { code: exit.code(), json: serde_json::from_str(&read(out)).unwrap_or_default(), err: read(err) }
 }
 
-const SIGNED: [&str; 5] = ["--who", "ann", "--why", "a test", "--execute"];
+pub(crate) const SIGNED: [&str; 5] = ["--who", "ann", "--why", "a test", "--execute"];
 
 /// The one dead letter of this story, once it is there: its name and what is listed of it.
-async fn letter(system: &System, group: &str, order: Uuid) -> (String, Value) {
+pub(crate) async fn letter(system: &System, group: &str, order: Uuid) -> (String, Value) {
     let order = order.to_string();
     until("the message is a dead letter", SOON, || async {
         let listed = ops(system, &["dlq", "list", "--letters", "--group", group, "--correlation", &order]).await;
@@ -63,14 +63,14 @@ async fn letter(system: &System, group: &str, order: Uuid) -> (String, Value) {
 }
 
 /// A stream whose state cannot be read: whoever decides about it fails, always the same way.
-struct Broken {
+pub(crate) struct Broken {
     owner: PgConnection,
     stream: String,
     state: String,
 }
 
 impl Broken {
-    async fn stream(system: &System, database: &str, stream: String) -> Self {
+    pub(crate) async fn stream(system: &System, database: &str, stream: String) -> Self {
         let mut owner = PgConnection::connect(&system.stack.owner_url(database)).await.unwrap();
         let state: String =
             sqlx::query_scalar("SELECT state::text FROM streams WHERE stream = $1").bind(&stream).fetch_one(&mut owner).await.unwrap();
@@ -84,7 +84,7 @@ impl Broken {
         assert_eq!(set.execute(&mut self.owner).await.unwrap().rows_affected(), 1);
     }
 
-    async fn mend(mut self) {
+    pub(crate) async fn mend(mut self) {
         let state = self.state.clone();
         self.set(&state).await;
     }

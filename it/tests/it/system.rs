@@ -29,8 +29,12 @@ pub(crate) struct System {
 
 impl System {
     async fn start() -> Self {
-        let stack =
-            Stack::builder().env("RETRY_DELAYS_MS", SHORT_TIERS).start().await.unwrap_or_else(|error| panic!("start the system: {error}"));
+        let stack = Stack::builder()
+            .env("RETRY_DELAYS_MS", SHORT_TIERS)
+            .traces()
+            .start()
+            .await
+            .unwrap_or_else(|error| panic!("start the system: {error}"));
         let log = Arc::new(Writer::create(stack.folder().join("http.jsonl")).unwrap());
         Self { stack, log }
     }

@@ -19,6 +19,7 @@ use crate::harm;
 use crate::message::MessageId;
 use crate::retry::store::{TopicKey, lock_keys};
 use crate::route::{Meta, Routes};
+use crate::spans::{self, Place};
 use crate::store::Units;
 use crate::unit::{Needs, Unit, Work};
 
@@ -169,8 +170,14 @@ async fn take<'a, W: Work>(
         },
     };
     let id = record.id.unwrap_or_else(|| MessageId::of_place(&record.at.topic, record.at.partition, record.offset));
-    let meta = Meta { id, correlation: record.correlation.clone(), key: String::from_utf8_lossy(&record.key).into_owned() };
-    Ok(Taken::Item(Item { route, meta, body }))
+    let created = spans::created(&record.headers);
+    let meta = Meta {
+        id,
+        correlation: record.correlation.clone(),
+        key: String::from_utf8_lossy(&record.key).into_owned(),
+        trace: trace::begin(created),
+    };
+    Ok(Taken::Item(Item { route, meta, body, created }))
 }
 
 /// How one try of a batch ended.
@@ -263,6 +270,7 @@ async fn decide<W: Work>(
         let handler = item.handler(&record.at.topic);
         let failure = match learnt.failed.get(&index).map_or_else(|| item.decide(&mut unit), |failure| Tried::Failed(failure.clone())) {
             Tried::Handled => {
+                unit.spans.process(&item.meta, &place(group, record, item), None);
                 windows.passed(handler);
                 windows.passed(&record.at.topic);
                 parking.undo(&item.meta.correlation, steps);
@@ -284,6 +292,7 @@ async fn decide<W: Work>(
             return Ok(Some(Outcome::Hold(Held::of(record, failure, Some(handler.to_owned())))));
         }
         tracing::warn!(partition = %record.at, offset = record.offset, message.id = %item.meta.id, code = failure.code, class = failure.class.as_str(), error = %failure, "a message failed");
+        unit.spans.process(&item.meta, &place(group, record, item), Some(&failure));
         let fate = parking.fail(units, record, item, failure.clone());
         if fate == Fate::Dead && !learnt.untold.contains(&index) && !item.give_up(&mut unit, &failure) {
             learnt.untold.insert(index);
@@ -308,6 +317,10 @@ async fn decide<W: Work>(
         harm::point_async("R1.parked").await;
     }
     Ok(Some(Outcome::Written(Box::new(Written { tx, unit, parked, windows }))))
+}
+
+fn place<'a, W: Work>(group: &'a str, record: &'a Fetched, item: &Item<'_, W>) -> Place<'a> {
+    Place { group, topic: &record.at.topic, partition: record.at.partition, offset: record.offset, created: item.created, attempt: 0 }
 }
 
 /// Keys and stories of the batch of which something may be parked.

@@ -17,6 +17,7 @@ use crate::retry::post::{Say, Writer};
 use crate::retry::store::{self, End, Post, Standing, TopicKey};
 use crate::retry::{self, Letter, Policy, State};
 use crate::route::{Found, Meta, Route, Routes};
+use crate::spans::{self, Place};
 use crate::store::{Retry, Units, retry_of};
 use crate::unit::{Micros, Needs, Unit, Work};
 
@@ -283,7 +284,10 @@ async fn read<'a, W: Work>(units: &Units, routes: &'a Routes<W>, letter: &Letter
             let own = letter.header_pairs().find(|(name, _)| *name == header::CE_ID).and_then(|(_, id)| uuid::Uuid::parse_str(id).ok());
             let id = own.map_or(letter.message_id, Into::into);
             let key = String::from_utf8_lossy(&letter.key).into_owned();
-            Verdict::Try(Item { route, meta: Meta { id, correlation: letter.correlation.clone(), key }, body })
+            // In the trace it was created in, however often it is tried or sent back.
+            let created = spans::created(&letter.headers);
+            let meta = Meta { id, correlation: letter.correlation.clone(), key, trace: trace::begin(created) };
+            Verdict::Try(Item { route, meta, body, created })
         }
         Read::Ignored => Verdict::Pass,
         Read::Hold(failure) => Verdict::Wait(failure),
@@ -338,6 +342,7 @@ impl<W: Work> Drain<'_, W> {
         let tried = learnt.failed.get(&letter.pos).map_or_else(|| item.decide(&mut self.unit), |failure| Tried::Failed(failure.clone()));
         match tried {
             Tried::Handled => {
+                self.tell(item, letter, None);
                 self.decided.handled.push(letter.pos);
                 self.decided.undone.extend(item.compensates().iter().map(|step| (letter.correlation.clone(), *step)));
             }
@@ -347,6 +352,7 @@ impl<W: Work> Drain<'_, W> {
                 return false;
             }
             Tried::Failed(failure) => {
+                self.tell(item, letter, Some(&failure));
                 let dead = self.fail(item.route, letter, &failure);
                 if dead && !learnt.untold.contains(&letter.pos) && !item.give_up(&mut self.unit, &failure) {
                     learnt.untold.insert(letter.pos);
@@ -355,6 +361,18 @@ impl<W: Work> Drain<'_, W> {
             }
         }
         true
+    }
+
+    fn tell(&mut self, item: &Item<'_, W>, letter: &Letter, failure: Option<&Failure>) {
+        let place = Place {
+            group: &self.units.retry.group,
+            topic: &letter.topic,
+            partition: letter.partition,
+            offset: letter.offset,
+            created: item.created,
+            attempt: letter.attempt,
+        };
+        self.unit.spans.process(&item.meta, &place, failure);
     }
 
     /// Not now, and no try is counted: its key waits with it.

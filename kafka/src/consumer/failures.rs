@@ -274,8 +274,13 @@ impl<W: Work> Engine<W> {
                 item::read(&self.units.codec, &self.routes, &record.at.topic, (identified, &record.headers, record.value.as_deref()));
             if let Read::Item(route, body) = read.await {
                 let id = record.id.unwrap_or_else(|| MessageId::of_place(&record.at.topic, record.at.partition, record.offset));
-                let meta = Meta { id, correlation: record.correlation.clone(), key: String::from_utf8_lossy(&record.key).into_owned() };
-                let item = Item { route, meta, body };
+                let meta = Meta {
+                    id,
+                    correlation: record.correlation.clone(),
+                    key: String::from_utf8_lossy(&record.key).into_owned(),
+                    trace: None,
+                };
+                let item = Item { route, meta, body, created: None };
                 // What cannot be read never passes.
                 if item.body.is_ok() && (item.handler(&record.at.topic) == handler || record.at.topic == handler) {
                     items.push(item);

@@ -21,6 +21,8 @@ pub(super) struct Item<'a, W: Work> {
     pub(super) meta: Meta,
     /// Its decoded value, or why it has none.
     pub(super) body: Result<Body, Failure>,
+    /// The context in which the message was created.
+    pub(super) created: Option<trace::Context>,
 }
 
 /// What reading a message's bytes gave.

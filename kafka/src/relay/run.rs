@@ -1,7 +1,7 @@
 //! The dull loop around [`plan`]: L0 to L6 on one thread.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::config::ClientConfig;
 use sqlx::postgres::PgConnection;
@@ -17,6 +17,7 @@ use super::record::Stamp;
 use super::store::{self, Seen};
 use super::{Config, Error, Status};
 use crate::harm::{self, Sabotage};
+use crate::spans::Sent;
 
 /// At most one L1 in this time, doubt or not. Source: PROTOCOLS 5 (librdkafka#3928).
 const START_EVERY: Duration = Duration::from_secs(1);
@@ -363,10 +364,12 @@ impl Relay<'_> {
         let count = range.len();
         let outside = harm::sabotaged(Sabotage::PositionOutside);
         let mut next = position.clone();
+        let (mut sent, began) = (Sent::default(), if trace::on() { trace::now() } else { SystemTime::UNIX_EPOCH });
         let mut took = pair.transaction(|sender| {
             for row in seen.rows.get(range).unwrap_or_default() {
                 let prev = next.prev.advance(&row.topic, row.partition, row.slot.id);
                 sender.row(row, stamp.headers(row, prev))?;
+                sent.add(&row.topic, &row.headers);
                 (next.cursor, next.cursor_id) = (row.slot.id, row.message_id);
                 harm::point("L4.half");
             }
@@ -375,6 +378,7 @@ impl Relay<'_> {
         if outside {
             took += pair.transaction(|sender| sender.position(&next))?;
         }
+        sent.tell(began);
         // L6
         let rows = u64::try_from(count).unwrap_or(u64::MAX);
         self.status.set_cursor(next.cursor);
@@ -383,6 +387,7 @@ impl Relay<'_> {
         self.meters.transactions.increment(1);
         self.meters.rows.increment(rows);
         self.meters.commit.record(took);
+        self.meters.sent.increment(rows);
         harm::point("L6.advanced");
         Ok(next)
     }
@@ -465,6 +470,7 @@ fn decide(position: &Position, gap: Option<Gap>, seen: &Seen, limit: usize) -> R
 struct Meters {
     transactions: metrics::Counter,
     rows: metrics::Counter,
+    sent: metrics::Counter,
     doubts: metrics::Counter,
     fenced: metrics::Counter,
     gaps_settled: metrics::Counter,
@@ -478,6 +484,7 @@ impl Meters {
         Self {
             transactions: metrics::counter!("relay_transactions_total"),
             rows: metrics::counter!("relay_rows_total"),
+            sent: metrics::counter!("messaging_client_sent_messages_total"),
             doubts: metrics::counter!("relay_doubts_total"),
             fenced: metrics::counter!("relay_fenced_total"),
             gaps_settled: metrics::counter!("relay_gaps_settled_total"),

@@ -194,3 +194,20 @@ async fn each_end_has_its_exit_code() {
     let ended = ops(&["dlq", "list", "--orders-url", "http://127.0.0.1:1", "--inventory-url", &played.url]).await;
     assert_eq!((ended.code, ended.out.contains("invalid_message")), (3, true), "what answers is printed: {}", ended.err);
 }
+
+#[actix_web::test]
+async fn completions_and_manual_pages_know_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("man");
+    let written = ops(&["man", path.to_str().unwrap()]).await;
+    assert_eq!(written.code, 0, "{written:?}");
+    for page in ["ops.1", "ops-dlq.1", "ops-dlq-redrive.1", "ops-doctor.1", "ops-saga-resume.1"] {
+        assert!(written.out.lines().any(|line| line == page), "{page} in {written:?}");
+        assert!(std::fs::read_to_string(path.join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let completions = ops(&["completions", shell]).await;
+        assert_eq!(completions.code, 0, "{shell}");
+        assert!(completions.out.contains("redrive") && completions.out.contains("doctor"), "{shell}");
+    }
+}

@@ -20,7 +20,7 @@ pub use keys::{KeyRow, UsedKey, delete_old_keys, insert_keys, used_keys};
 pub use read::{Read, count_open, count_prices, find_order, list_orders, shown};
 pub use rebuilt::CONSERVED;
 use rebuilt::Rebuilt;
-pub use sagas::{SagaRow, find_saga, running_sagas, stuck_sagas};
+pub use sagas::{SagaRow, count_stuck, find_saga, running_sagas, stuck_sagas};
 
 /// What decisions of one unit need of our own tables, and what they leave to write there.
 #[derive(Debug, Default)]

@@ -52,6 +52,14 @@ pub async fn stuck_sagas(db: &mut PgConnection, after: Option<OrderId>, limit: i
     rows.iter().map(saga).collect()
 }
 
+/// How many sagas are stuck.
+///
+/// # Errors
+/// The database does not answer.
+pub async fn count_stuck(db: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM sagas WHERE status = 'stuck'").fetch_one(db).await
+}
+
 /// Sagas that await something, by order, behind `after`: each has a deadline armed, and there are few of those.
 ///
 /// # Errors

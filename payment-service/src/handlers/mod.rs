@@ -86,7 +86,12 @@ fn because(unit: &mut Unit<Books>, cause: &Cause, fact: &Fact, effects: &Effects
     }
     let step =
         [Step::Authorize, Step::Capture, Step::Void].into_iter().find(|step| effects.get(*step).is_some_and(|e| e.cause == fact.cause));
-    unit.because(Cause { id: fact.cause.get().into(), correlation: cause.correlation.clone(), step: step.map(Step::as_str) });
+    unit.because(Cause {
+        id: fact.cause.get().into(),
+        correlation: cause.correlation.clone(),
+        step: step.map(Step::as_str),
+        trace: cause.trace,
+    });
 }
 
 fn publish(unit: &mut Unit<Books>, order: Uuid, stream: &str, before: Payment, fact: &Fact) -> Result<Payment, Failure> {

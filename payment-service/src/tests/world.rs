@@ -243,7 +243,7 @@ impl Message {
     }
 
     fn handle(&self, unit: &mut Unit<Books>) -> Result<(), Failure> {
-        let meta = Meta { id: self.id().into(), correlation: "story".to_owned(), key: "key".to_owned() };
+        let meta = Meta { id: self.id().into(), correlation: "story".to_owned(), key: "key".to_owned(), trace: None };
         unit.because(Cause::new(meta.id, meta.correlation.clone()));
         match self {
             Self::Placed(message) => order_placed::handle(unit, &meta, message),

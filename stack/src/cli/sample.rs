@@ -25,7 +25,7 @@ pub(super) async fn show(stack: &Stack) -> anyhow::Result<()> {
     let products = create_products(&client, gateway, &run).await?;
     say(format!("\nsample: {products} products listed; ordering one of each"))?;
     let began = Instant::now();
-    let order = place(&client, gateway, &run).await?;
+    let (order, trace) = place(&client, gateway, &run).await?;
     let id = order.get("id").and_then(Value::as_str).context("the answer has no order id")?.to_owned();
     say(format!("sample: order {id} {}", text(&order, "status")))?;
     let ended = follow(&client, gateway, &id).await?;
@@ -33,6 +33,10 @@ pub(super) async fn show(stack: &Stack) -> anyhow::Result<()> {
     say(format!("sample: order {id} {status} after {} ms, total {}", began.elapsed().as_millis(), total(&ended)))?;
     if status != "CONFIRMED" {
         bail!("the sample order ended as {status} ({})", text(&ended, "reason"));
+    }
+    if let Some(traces) = stack.traces() {
+        traces.settled(&trace, WITHIN).await;
+        say(format!("sample: its trace {trace}, also at {}/traces/{trace}\n{}", traces.endpoint(), traces.tell(&trace)))?;
     }
     let customer = if headers_have_token { "Authorization: Bearer $TOKEN" } else { "X-Customer-Id: sample-customer" };
     say(format!("try it:  curl -s -H '{customer}' {gateway}/v1/orders/{id}"))
@@ -74,19 +78,26 @@ async fn create_products(client: &Client, gateway: &str, run: &str) -> anyhow::R
 }
 
 /// Prices may still be on their way to order-service when products were answered 202: an unknown SKU is asked again for a while.
-async fn place(client: &Client, gateway: &str, run: &str) -> anyhow::Result<Value> {
+async fn place(client: &Client, gateway: &str, run: &str) -> anyhow::Result<(Value, String)> {
     let lines: Vec<Value> = ["sample-coffee", "sample-tea", "sample-cup"].iter().map(|sku| json!({ "sku": sku, "quantity": 1 })).collect();
     let body = json!({ "lines": lines, "payment": { "token": "tok_ok" } });
     let deadline = Instant::now() + WITHIN;
     loop {
         let request = client.post(format!("{gateway}/v1/orders")).header("Idempotency-Key", format!("{run}-order"));
+        let trace = new_trace()?;
+        let request = request.header("traceparent", format!("00-{trace}-{}-01", trace.get(..16).unwrap_or_default()));
         let answer = request.json(&body).send().await.context("place an order")?;
         if answer.status() == StatusCode::UNPROCESSABLE_ENTITY && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(200)).await;
             continue;
         }
-        return expect(answer, &[StatusCode::ACCEPTED]).await;
+        return Ok((expect(answer, &[StatusCode::ACCEPTED]).await?, trace));
     }
+}
+
+/// 32 hexadecimal digits nobody has used.
+fn new_trace() -> anyhow::Result<String> {
+    stack::random_hex(16).context("draw a trace")
 }
 
 async fn follow(client: &Client, gateway: &str, id: &str) -> anyhow::Result<Value> {

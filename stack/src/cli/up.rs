@@ -140,7 +140,7 @@ fn builder(folder: &Path, options: &Options) -> stack::Builder {
         Identity::Keycloak => builder.identity(Provider::Keycloak),
     };
     let builder = if edge_wanted(options) { builder.edge() } else { builder };
-    let builder = if options.secure { builder.secured() } else { builder };
+    let builder = if options.secure { builder.secured() } else { builder }.traces();
     match options.partitions {
         Some(count) => builder.partitions(count),
         None => builder,

@@ -17,17 +17,18 @@ const TIERS: &[(&str, &[&str])] = &[
     ("record", &[]),
     ("saga", &[]),
     ("operation", &[]),
+    ("trace", &[]),
     ("schemas", &["record", "values"]),
-    ("kafka", &["record", "saga", "operation"]),
+    ("kafka", &["record", "saga", "operation", "trace"]),
     ("contract", &["values"]),
     ("identity", &["values", "contract", "operation"]),
     ("order-domain", &["values", "saga"]),
     ("inventory-domain", &["values", "saga"]),
     ("payment-domain", &["values", "saga"]),
-    ("order-service", &["values", "record", "saga", "operation", "schemas", "kafka", "contract", "identity", "order-domain"]),
-    ("inventory-service", &["values", "record", "saga", "schemas", "kafka", "contract", "identity", "inventory-domain"]),
-    ("payment-service", &["values", "record", "saga", "schemas", "kafka", "contract", "identity", "payment-domain"]),
-    ("api-gateway", &["values", "contract", "identity"]),
+    ("order-service", &["values", "record", "saga", "operation", "schemas", "kafka", "trace", "contract", "identity", "order-domain"]),
+    ("inventory-service", &["values", "record", "saga", "schemas", "kafka", "trace", "contract", "identity", "inventory-domain"]),
+    ("payment-service", &["values", "record", "saga", "schemas", "kafka", "trace", "contract", "identity", "payment-domain"]),
+    ("api-gateway", &["values", "contract", "identity", "trace"]),
     ("ops", &["operation"]),
     ("edge", &["record", "schemas", "kafka"]),
     ("stack", &["values", "record", "schemas"]),
@@ -154,7 +155,7 @@ mod tests {
     fn what_points_down_is_fine() {
         let members = [
             member("order-domain", &["values", "saga", "serde"], &["proptest", "serde_json"]),
-            member("order-service", &["order-domain", "kafka", "schemas", "sqlx"], &["stack"]),
+            member("order-service", &["order-domain", "kafka", "trace", "schemas", "sqlx"], &["stack"]),
             member("kafka", &["record", "saga", "rdkafka"], &["stack"]),
         ];
         assert_eq!(faults(&members), Vec::<String>::new());
