@@ -34,8 +34,8 @@ clean() {
   if [ -n "$engine" ]; then
     if [ "$code" != 0 ]; then
       "${compose[@]}" ps
-      "${compose[@]}" logs --tail 15
-      tail -n 5 "$work/dockerd.log"
+      "${compose[@]}" logs --tail 30 --no-color | cut -c1-300
+      grep -E 'level=(error|fatal)' "$work/dockerd.log" | tail -n 5
     fi
     timeout 120 "${compose[@]}" down --volumes --timeout 5 >/dev/null 2>&1
     kill "$engine"
@@ -79,8 +79,9 @@ base_image() {
   docker import "$archive" debian:bookworm-slim >/dev/null
 }
 
-build() { # NAME FOLDER [DOCKERFILE]
-  docker build --quiet --network none --tag "$1" --file "${3:-$2/Dockerfile}" "$2" >/dev/null
+# Builds an image from a folder: NAME FOLDER [more options]. Without a network: everything is in the folder.
+build() {
+  docker build --network none --tag "$1" "${@:3}" "$2" >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; return 1; }
 }
 
 images() {
@@ -108,17 +109,19 @@ service = re.search(r"^  " + re.escape(sys.argv[1]) + r":\n((?:    .*\n)+)", sys
 print(re.search(r"^    image: (\S+)", service, re.M).group(1))' "$1"
 }
 
-# Our Dockerfile from its runtime stage on, with a build stage that holds what cargo made outside.
+# Our Dockerfile from its runtime stage on, with build stages that hold what cargo and npm made outside. The storefront is not what is
+# tested here: where web/dist was not built, one page stands for it.
 ours() {
   local program
-  mkdir -p "$1/out" "$1/stack"
+  mkdir -p "$1/out" "$1/stack" "$1/dist"
+  if [ -d web/dist ]; then cp -a web/dist/. "$1/dist/"; else echo '<!doctype html><title>Orders</title>' >"$1/dist/index.html"; fi
   cp -a stack/compose "$1/stack/"
   for program in order-service inventory-service payment-service api-gateway; do
     strip -o "$1/out/$program" "$programs/$program"
   done
-  { printf 'FROM scratch AS build\nCOPY out /out\n'; sed -n '/^FROM .* AS runtime$/,$p' Dockerfile; } >"$1/Dockerfile"
+  { printf 'FROM scratch AS build\nCOPY out /out\nFROM scratch AS web\nCOPY dist /src/dist\n'; sed -n '/^FROM .* AS runtime$/,$p' Dockerfile; } >"$1/Dockerfile"
   for program in order-service inventory-service payment-service api-gateway; do
-    docker build --quiet --network none --target "$program" --tag "saga/$program" "$1" >/dev/null
+    build "saga/$program" "$1" --target "$program"
   done
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn plan(options: &Builder) -> Result<Vec<(String, Port)>, Error> {
         ("gateway-1-ops".to_owned(), 5),
         ("kafka-proxied".to_owned(), 6),
         ("identity".to_owned(), 7),
-        ("traces".to_owned(), 8),
+        ("traces".to_owned(), 53),
     ];
     if options.edge {
         let edge = [("edge-http", 8), ("edge-https", 9), ("edge-cache", 50), ("edge-origin", 51), ("edge-figures", 52)];

@@ -82,7 +82,8 @@ async fn owner(system: &System, database: &str, statement: &str) {
 async fn retention(system: &System, ms: &str) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", system.stack.kafka_bootstrap()).create().unwrap();
-    let topic = AlterConfig::new(ResourceSpecifier::Topic("orders.events")).set("retention.ms", ms).set("message.timestamp.type", "CreateTime");
+    let topic =
+        AlterConfig::new(ResourceSpecifier::Topic("orders.events")).set("retention.ms", ms).set("message.timestamp.type", "CreateTime");
     let altered = admin.alter_configs([&topic], &AdminOptions::new()).await.unwrap();
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
 }
@@ -96,7 +97,8 @@ async fn each_of_a_dozen_broken_things_is_found_and_named() {
     let stranger = stranger();
     let elsewhere = system.stack.reader_url("orders").replace("@127.0.0.1:", "@127.0.0.1:1");
     let elsewhere = elsewhere.split('?').next().unwrap().to_owned();
-    let options: &[(&[(&str, &str)], u8, &str)] = &[
+    type Broken<'a> = (&'a [(&'a str, &'a str)], u8, &'static str);
+    let options: &[Broken<'_>] = &[
         (&[("--disk-mb", "1000000000")], 1, "disk"),
         (&[("--memory-mb", "1000000000")], 1, "memory"),
         (&[("--gateway-url", &stranger)], 1, "door, clock"),
@@ -113,7 +115,12 @@ async fn each_of_a_dozen_broken_things_is_found_and_named() {
     }
 
     let statements = [
-        ("orders", "UPDATE db_identity SET cluster_id = 'x' || cluster_id", "UPDATE db_identity SET cluster_id = substr(cluster_id, 2)", "kafka cluster"),
+        (
+            "orders",
+            "UPDATE db_identity SET cluster_id = 'x' || cluster_id",
+            "UPDATE db_identity SET cluster_id = substr(cluster_id, 2)",
+            "kafka cluster",
+        ),
         (
             "inventory",
             "UPDATE topic_partitions SET partitions = partitions + 100 WHERE topic = 'orders.events'",

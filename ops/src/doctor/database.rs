@@ -146,10 +146,10 @@ async fn roles(db: &mut PgConnection, name: &str) -> Result<Check, sqlx::Error> 
         ));
     }
     let rights = sqlx::query(
-        "SELECT t.name, t.right, has_table_privilege($1, 'public.' || t.name, t.right) AS has, t.wanted
+        "SELECT t.name, t.privilege, has_table_privilege($1, 'public.' || t.name, t.privilege) AS has, t.wanted
          FROM (VALUES ('events', 'SELECT', true), ('events', 'INSERT', true), ('events', 'UPDATE', false), ('events', 'DELETE', false),
                       ('outbox', 'SELECT', true), ('outbox', 'INSERT', false), ('outbox', 'DELETE', false),
-                      ('streams', 'UPDATE', true), ('progress', 'UPDATE', true), ('decisions', 'UPDATE', false)) AS t (name, right, wanted)
+                      ('streams', 'UPDATE', true), ('progress', 'UPDATE', true), ('decisions', 'UPDATE', false)) AS t (name, privilege, wanted)
          WHERE to_regclass('public.' || t.name) IS NOT NULL ORDER BY 1, 2",
     )
     .bind(name)
@@ -157,7 +157,7 @@ async fn roles(db: &mut PgConnection, name: &str) -> Result<Check, sqlx::Error> 
     .await?;
     for row in rights {
         let (table, right, has, wanted): (String, String, bool, bool) =
-            (row.try_get("name")?, row.try_get("right")?, row.try_get("has")?, row.try_get("wanted")?);
+            (row.try_get("name")?, row.try_get("privilege")?, row.try_get("has")?, row.try_get("wanted")?);
         if has != wanted {
             let found = format!("role {name} {} {right} {table}", if has { "may" } else { "may not" });
             let mend = if has { format!("REVOKE {right} ON {table} FROM {name}") } else { mend };
