@@ -175,7 +175,7 @@ say "images: $(docker images --format '{{.Repository}}:{{.Tag}}' | sort | paste 
 GATEWAY_PORT=$(free_port)
 export GATEWAY_PORT
 gateway=http://127.0.0.1:$GATEWAY_PORT
-"${compose[@]}" up --detach --no-build >"$work/up.log" 2>&1 || { tail -n 20 "$work/up.log" >&2; exit 1; }
+"${compose[@]}" up --detach --no-build "${core[@]}" >"$work/up.log" 2>&1 || { tail -n 20 "$work/up.log" >&2; exit 1; }
 all_healthy
 say "every service is healthy"
 

@@ -7,6 +7,7 @@ mod kafka;
 mod machine;
 mod registry;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
@@ -18,7 +19,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Table};
 
 /// Where to look and what is enough.
-#[derive(Debug, Clone, ClapArgs)]
+#[derive(Clone, ClapArgs)]
 pub struct Args {
     /// The gateway's public address.
     #[arg(long, env = "GATEWAY_URL", value_name = "URL", hide_env_values = true)]
@@ -29,6 +30,12 @@ pub struct Args {
     /// Kafka's bootstrap servers.
     #[arg(long, env = "KAFKA_BOOTSTRAP", value_name = "HOST:PORT", hide_env_values = true)]
     pub kafka: Option<String>,
+    /// Who logs in to Kafka, where it lets in principals only.
+    #[arg(long, env = "KAFKA_USER", value_name = "NAME", requires = "kafka_password", hide_env_values = true)]
+    pub kafka_user: Option<String>,
+    /// Its password.
+    #[arg(long, env = "KAFKA_PASSWORD", hide_env_values = true)]
+    pub kafka_password: Option<String>,
     /// The schema registry's Confluent-compatible interface.
     #[arg(long, env = "SCHEMA_REGISTRY_URL", value_name = "URL", hide_env_values = true)]
     pub registry: Option<String>,
@@ -56,6 +63,13 @@ pub struct Args {
     /// How far clocks of this machine, the gateway and the databases may be apart, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
     pub clock_ms: u64,
+}
+
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Addresses of databases and Kafka's password are secrets.
+        f.debug_struct("Args").field("folder", &self.folder).finish_non_exhaustive()
+    }
 }
 
 /// How one look ended.
@@ -118,7 +132,7 @@ pub async fn run(args: &Args, services: &ServiceUrls, output: &mut Output) -> Re
         checks.extend(found);
         known.push(facts);
     }
-    checks.extend(kafka::look(args.kafka.as_deref(), &known).await);
+    checks.extend(kafka::look(args, &known).await);
     checks.extend(registry::look(&web, args.registry.as_deref(), &known).await);
     output.list(&checks, |checks| {
         let mut table = Table::new(&["", "CHECK", "FOUND"], "nothing to look at");

@@ -7,16 +7,21 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
-use super::Check;
 use super::database::Facts;
+use super::{Args, Check};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MEND: &str = "./run status names Kafka's log and address; ./run starts it, in containers docker compose up -d kafka";
 
-pub(super) async fn look(bootstrap: Option<&str>, known: &[Facts]) -> Vec<Check> {
-    let Some(bootstrap) = bootstrap else { return vec![Check::unknown("kafka", "KAFKA_BOOTSTRAP")] };
-    let admin: Result<AdminClient<DefaultClientContext>, _> =
-        ClientConfig::new().set("bootstrap.servers", bootstrap).set("client.id", "ops-doctor").set("log_level", "0").create();
+pub(super) async fn look(args: &Args, known: &[Facts]) -> Vec<Check> {
+    let Some(bootstrap) = args.kafka.as_deref() else { return vec![Check::unknown("kafka", "KAFKA_BOOTSTRAP")] };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("client.id", "ops-doctor").set("log_level", "0");
+    if let (Some(user), Some(password)) = (&args.kafka_user, &args.kafka_password) {
+        config.set("security.protocol", "SASL_PLAINTEXT").set("sasl.mechanism", "SCRAM-SHA-512");
+        config.set("sasl.username", user).set("sasl.password", password);
+    }
+    let admin: Result<AdminClient<DefaultClientContext>, _> = config.create();
     let admin = match admin {
         Ok(admin) => admin,
         Err(error) => return vec![Check::away("kafka", error.to_string(), MEND)],

@@ -14,6 +14,9 @@ pub(super) struct Options {
     /// With the mock identity provider, as in production: only bearers of its tokens are let in.
     #[arg(long)]
     secure: bool,
+    /// With the mock identity provider, as `./run`: its tokens are taken, and the header is too.
+    #[arg(long)]
+    identity: bool,
     /// With HAProxy and Varnish in front of two gateways.
     #[arg(long)]
     edge: bool,
@@ -25,8 +28,9 @@ pub(super) struct Options {
 /// Starts everything on free ports in a temporary folder, runs a program with the addresses in its environment, and ends with its code.
 pub(super) async fn with(options: Options) -> anyhow::Result<ExitCode> {
     let (program, arguments) = options.command.split_first().context("no program to run")?;
-    let builder = Stack::builder();
-    let builder = if options.secure { builder.identity(Provider::Mock).secured() } else { builder };
+    let builder = Stack::builder().traces();
+    let builder = if options.secure || options.identity { builder.identity(Provider::Mock) } else { builder };
+    let builder = if options.secure { builder.secured() } else { builder };
     let builder = if options.edge { builder.edge() } else { builder };
     let stack = builder.start().await?;
     if !options.no_sample {
