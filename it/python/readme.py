@@ -79,6 +79,19 @@ def main():
     if used != set(BLOCKS):
         sys.exit(f"README: blocks that are gone: {set(BLOCKS) - used}")
     print(f"README: {len(blocks)} blocks are true")
+    diffs()
+
+
+def diffs():
+    """Each recipe of CONTRIBUTING.md shows a real diff, as far as this clone has the history."""
+    blocks = re.findall(r"^```sh\n(git show (\w+) -- .*?)^```$", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    if len(blocks) < 6:
+        sys.exit("CONTRIBUTING: a recipe has lost its diff")
+    for command, commit in blocks:
+        known = subprocess.run(["git", "cat-file", "-e", f"{commit}^{{commit}}"], cwd=ROOT, capture_output=True).returncode == 0
+        if known and len(subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()) < 5:
+            sys.exit(f"CONTRIBUTING: nothing is shown by {command}")
+    print(f"CONTRIBUTING: {len(blocks)} diffs are there")
 
 
 main()

@@ -1,6 +1,8 @@
 //! The runtime of an event-sourced service on Kafka: event store, transactional outbox and relay, fenced consumers,
 //! outside effects, deadlines. It knows no order, stock or payment.
 //!
+//! `GUIDE.md` beside this crate's manifest is the way in.
+//!
 //! A service is its schemas, a pure domain crate, a route table and a `main`: see [`service::Service`] and [`run::main`].
 #![warn(missing_docs)]
 
