@@ -10,6 +10,7 @@
 mod bench;
 mod consumer;
 mod effects;
+mod example;
 mod relay;
 mod retry;
 mod support;
