@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use kafka::{AfterLast, Cause, Failure, MessageId, Meta, Needs, Partitions, Routes, Unit, Units};
-use kafka::{codec::Codec, consumer, registry::Registry, relay, topics};
+use kafka::{Cluster, codec::Codec, consumer, registry::Registry, relay, topics};
 use record::{Record, Topic};
 use saga::{Action, Answer, Compensation, Definition, Input, Status, Step, message_name};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ async fn start(stack: &stack::Stack, stop: watch::Receiver<bool>) -> Any<Units> 
     let pool = PgPool::connect(&url).await?;
     sqlx::migrate!("./migrations").run(&pool).await?;
     sqlx::query("INSERT INTO db_identity (incarnation) VALUES (gen_random_uuid())").execute(&pool).await?;
-    topics::create(&bootstrap, "trips", &TOPICS.iter().collect::<Vec<_>>(), 1).await?;
+    topics::create(&Cluster::open(&bootstrap), "trips", &TOPICS.iter().collect::<Vec<_>>(), 1).await?;
     let registry = Registry::new(&stack.registry_url())?;
     let mut known = Vec::new();
     for &(topic, name, schema) in RECORDS {
@@ -108,7 +108,7 @@ async fn start(stack: &stack::Stack, stop: watch::Receiver<bool>) -> Any<Units> 
     let partitions = Partitions::new(TOPICS.iter().map(|topic| (topic.name.to_owned(), 1)));
     let units = Units::new(pool, Arc::new(Codec::new(registry, &known)?), Arc::new(partitions), Arc::default(), Arc::default());
     let (service, connect) = ("trips".to_owned(), url.parse()?);
-    let config = relay::Config { service, bootstrap: bootstrap.clone(), client_options: Vec::new(), connect };
+    let config = relay::Config { service, bootstrap: bootstrap.clone(), login: None, connect };
     relay::write_first_position(&config, &TOPICS.iter().map(|topic| topic.name).collect::<Vec<_>>()).await?;
     relay::spawn(config, tokio::runtime::Handle::current(), units.relay_wake(), Arc::default(), stop.clone());
     consumer::spawn(consumer::Config::new("trips", "trips-1", bootstrap, TOPICS), units.clone(), routes(), Arc::default(), stop)?;
