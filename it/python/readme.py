@@ -39,7 +39,8 @@ def operate(lines, folder):
 
 
 def look_inside(lines, folder):
-    token = 'TOKEN=$(curl -s "$TOKEN_URL" -d grant_type=client_credentials -d client_id=ada -d client_secret=x -d scope=orders:read | sed \'s/.*"access_token" *: *"//; s/".*//\')'
+    ask = 'curl -s "$TOKEN_URL" -d grant_type=client_credentials -d client_id=ada -d client_secret=x -d scope=orders:read'
+    token = f"""TOKEN=$({ask} | python3 -c 'import json, sys; print(json.load(sys.stdin)["access_token"])')"""
     text = run([f'ops() {{ {BINARIES / "ops"} "$@"; }}', token, *lines], folder)
     if "FAIL" in text or '"data":' not in text:
         sys.exit(f"README: the doctor is not content, or no orders are listed:\n{text}")
