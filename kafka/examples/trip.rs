@@ -50,7 +50,7 @@ fn take(unit: &mut Unit<()>, trip: &str, input: &Input) -> Result<(), Failure> {
     let turn = saga::advance(&definition()?, state.clone(), input, unit.now());
     for event in &turn.events {
         state = saga::evolve(state, event);
-        unit.append(&stream, trip, &SagaMoved { trip: format!("{trip}: {event:?}") }, &state)?;
+        unit.append(&stream, trip, &SagaMoved::of(&format!("{trip}: {event:?}")), &state)?;
     }
     for action in &turn.actions {
         let Action::Send { step, compensation, .. } = action else { continue };
@@ -116,7 +116,7 @@ async fn start(stack: &stack::Stack, stop: watch::Receiver<bool>) -> Any<Units> 
 }
 
 /// Books `trips`; how each ended.
-pub async fn play(stack: &stack::Stack, trips: &[&str]) -> Any<Vec<String>> {
+pub(crate) async fn play(stack: &stack::Stack, trips: &[&str]) -> Any<Vec<String>> {
     let (stop, stopped) = watch::channel(false);
     let units = start(stack, stopped).await?;
     let mut ended = Vec::new();
@@ -132,10 +132,10 @@ pub async fn play(stack: &stack::Stack, trips: &[&str]) -> Any<Vec<String>> {
         loop {
             let state = sqlx::query_scalar("SELECT state::text FROM streams WHERE stream = $1").bind(format!("saga-{trip}"));
             let state: String = state.fetch_one(units.pool()).await?;
-            match serde_json::from_str::<saga::State>(&state)?.status() {
-                Status::Ended(outcome) => break ended.push(outcome.to_string()),
-                _ => tokio::task::yield_now().await,
+            if let Status::Ended(outcome) = serde_json::from_str::<saga::State>(&state)?.status() {
+                break ended.push(outcome.to_string());
             }
+            tokio::task::yield_now().await;
         }
     }
     stop.send_replace(true);
