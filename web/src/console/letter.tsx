@@ -16,7 +16,9 @@ export function LetterPage({ service: name, id }: { service: string; id: string 
   const { may } = useIdentity();
   const found = useQuery({ queryKey: ["console", "letter", service, id], queryFn: ({ signal }) => ops.get<LetterDetail>(service, `letters/${encodeURIComponent(id)}`, {}, signal) });
   const [editing, setEditing] = useState(false);
-  if (found.isError) {
+  const [decided, setDecided] = useState(false);
+  // once read it stays on the page, also when it is handled and gone: what was decided about it is still to be read
+  if (found.isError && found.data === undefined) {
     const gone = found.error instanceof Problem && found.error.status === 404;
     return (
       <section>
@@ -28,7 +30,10 @@ export function LetterPage({ service: name, id }: { service: string; id: string 
   }
   if (found.data === undefined) return <p role="status">Loading…</p>;
   const letter = found.data;
-  const again = () => void queries.invalidateQueries({ queryKey: ["console"] });
+  const again = () => {
+    setDecided(true);
+    void queries.invalidateQueries({ queryKey: ["console"] });
+  };
   return (
     <section>
       <h1>
@@ -95,7 +100,7 @@ export function LetterPage({ service: name, id }: { service: string; id: string 
           ))}
         </ul>
       )}
-      {letter.state === "dead" && may("ops:write") && !editing && <Decide service={service} letters={() => Promise.resolve([letter])} verbs={["redrive", "skip"]} done={again} />}
+      {(letter.state === "dead" || decided) && may("ops:write") && !editing && <Decide service={service} letters={() => Promise.resolve([letter])} verbs={["redrive", "skip"]} done={again} />}
     </section>
   );
 }

@@ -1,4 +1,5 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { useIdentity } from "../identity";
 import { Refusal } from "../refusal";
@@ -69,6 +70,7 @@ function List({ service }: { service: Service }) {
   const queries = useQueryClient();
   const { may } = useIdentity();
   const [search] = useSearchParams();
+  const [decided, setDecided] = useState(false);
   const filter = { fingerprint: search.get("fingerprint"), topic: search.get("topic"), key: search.get("key") };
   const key = ["console", "letters", service, filter];
   const letters = useInfiniteQuery({
@@ -88,6 +90,11 @@ function List({ service }: { service: Service }) {
       after = page.next;
     } while (after !== null);
     return found;
+  };
+  // what became of the letters is read when they are gone from the list
+  const done = () => {
+    setDecided(true);
+    void queries.invalidateQueries({ queryKey: ["console"] });
   };
   const shown = letters.data?.pages.flatMap(({ data }) => data) ?? [];
   return (
@@ -136,7 +143,7 @@ function List({ service }: { service: Service }) {
           Show more
         </button>
       )}
-      {shown.length > 0 && may("ops:write") && <Decide service={service} letters={all} verbs={["redrive", "skip"]} done={() => void queries.invalidateQueries({ queryKey: ["console"] })} />}
+      {(shown.length > 0 || decided) && may("ops:write") && <Decide service={service} letters={all} verbs={["redrive", "skip"]} done={done} />}
     </section>
   );
 }
