@@ -36,7 +36,7 @@ export interface paths {
         put?: never;
         /**
          * Place an order
-         * @description The server prices the order. It is accepted at once and decided soon after: follow it at `Location`, by its events, or ask with `Prefer: wait=5` to be answered when it is decided.
+         * @description The server prices the order. It is accepted at once and decided soon after: follow it at `Location`, by its events, or ask with `Prefer: wait=5` to be answered when it is decided. With `Prefer: ack=published` it is answered once the order is in the log as well as in the database, so that losing either loses no order; if that takes longer than 5 s the answer is `not_published`, and the same key leads to the same order.
          */
         post: operations["placeOrder"];
         delete?: never;
@@ -174,7 +174,7 @@ export interface components {
          * @description What to match on; its page is at /problems/{code}.
          * @enum {string}
          */
-        Code: "unauthenticated" | "invalid_token" | "insufficient_scope" | "idempotency_key_required" | "idempotency_key_invalid" | "idempotency_key_reused" | "request_in_flight" | "malformed_json" | "unknown_field" | "duplicate_field" | "missing_field" | "wrong_type" | "empty_order" | "too_many_lines" | "empty_list" | "too_many_items" | "quantity_out_of_range" | "duplicate_sku" | "unknown_sku" | "invalid_sku" | "total_overflow" | "mixed_currencies" | "invalid_payment_token" | "price_out_of_range" | "invalid_currency" | "stock_out_of_range" | "invalid_text" | "body_too_large" | "unsupported_media_type" | "bad_request" | "request_timeout" | "order_not_found" | "order_already_confirmed" | "precondition_failed" | "too_many_open_orders" | "invalid_event_id" | "invalid_cursor" | "limit_out_of_range" | "invalid_query" | "not_found" | "method_not_allowed" | "rate_limited" | "overloaded" | "unavailable" | "upstream_timeout" | "internal";
+        Code: "unauthenticated" | "invalid_token" | "insufficient_scope" | "idempotency_key_required" | "idempotency_key_invalid" | "idempotency_key_reused" | "request_in_flight" | "malformed_json" | "unknown_field" | "duplicate_field" | "missing_field" | "wrong_type" | "empty_order" | "too_many_lines" | "empty_list" | "too_many_items" | "quantity_out_of_range" | "duplicate_sku" | "unknown_sku" | "invalid_sku" | "total_overflow" | "mixed_currencies" | "invalid_payment_token" | "price_out_of_range" | "invalid_currency" | "stock_out_of_range" | "invalid_text" | "body_too_large" | "unsupported_media_type" | "bad_request" | "request_timeout" | "order_not_found" | "order_already_confirmed" | "precondition_failed" | "too_many_open_orders" | "invalid_event_id" | "invalid_cursor" | "limit_out_of_range" | "invalid_query" | "not_found" | "method_not_allowed" | "rate_limited" | "overloaded" | "unavailable" | "upstream_timeout" | "not_published" | "internal";
         /** @description Whom an order is for and where it goes. Personal: it does not print, is stored encrypted only, and can be erased. */
         Contact: {
             /** @description Where the goods go, on one line. */
@@ -796,7 +796,7 @@ export interface operations {
             header: {
                 /** @description The client's name for this intent. The same key with the same body is answered as the first time; kept for 24 hours. */
                 "Idempotency-Key": string;
-                /** @description `wait=N`: answer when the order has ended, or after N seconds (at most 8). */
+                /** @description `wait=N`: answer when the order has ended, or after N seconds (at most 8). `ack=published`: answer once the order is in the log as well. */
                 Prefer?: string;
             };
             path?: never;
@@ -817,7 +817,7 @@ export interface operations {
                     "Idempotent-Replayed"?: "true";
                     /** @description Where the order is. */
                     Location?: string;
-                    /** @description The wait that was had. */
+                    /** @description The preferences that were met. */
                     "Preference-Applied"?: string;
                     /** @description What is left of it: `"subject";r=199;t=1`. */
                     RateLimit?: string;
@@ -840,6 +840,8 @@ export interface operations {
                     "Idempotent-Replayed"?: "true";
                     /** @description Where the order is. */
                     Location?: string;
+                    /** @description The preferences that were met. */
+                    "Preference-Applied"?: string;
                     /** @description What is left of it: `"subject";r=199;t=1`. */
                     RateLimit?: string;
                     /** @description What the caller may ask for: `"subject";q=200;w=4`. */
@@ -1029,7 +1031,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description [`upstream_timeout`](/problems/upstream_timeout) */
+            /** @description [`upstream_timeout`](/problems/upstream_timeout), [`not_published`](/problems/not_published) */
             504: {
                 headers: {
                     /** @description What is left of it: `"subject";r=199;t=1`. */
@@ -1070,7 +1072,7 @@ export interface operations {
                 headers: {
                     /** @description The version of the order, for `If-Match` and `If-None-Match`. */
                     ETag?: string;
-                    /** @description The wait that was had. */
+                    /** @description The preferences that were met. */
                     "Preference-Applied"?: string;
                     /** @description What is left of it: `"subject";r=199;t=1`. */
                     RateLimit?: string;
