@@ -135,12 +135,13 @@ async fn an_order_is_one_trace_through_every_service() {
             assert_eq!(conversation, &id.to_string(), "{span:?}");
         }
     }
-    // What is not sampled travels and is not told; what nobody asks for does not even travel.
+    // What nobody asks for is not told, and does not travel with the messages either.
+    let headers = "SELECT count(*) FROM outbox WHERE convert_from(headers, 'UTF8') LIKE '%correlation-id: ' || $1 || '%' AND convert_from(headers, 'UTF8') LIKE '%traceparent: 00-%'";
+    assert!(system.count("orders", headers, &id.to_string()).await > 3);
     let (id, quiet) = placed(&client, "traced-1", "00").await;
     Client::assert_ended(&client.ended(id).await, "CONFIRMED", None);
     assert_eq!(system.stack.traces().unwrap().of(&quiet), []);
-    let headers = "SELECT count(*) FROM outbox WHERE convert_from(headers, 'UTF8') LIKE '%correlation-id: ' || $1 || '%' AND convert_from(headers, 'UTF8') LIKE '%traceparent: 00-%'";
-    assert!(system.count("orders", headers, &id.to_string()).await > 3);
+    assert_eq!(system.count("orders", headers, &id.to_string()).await, 0);
     let id = client.placed(&[("traced-1", 1)], "tok_ok").await;
     Client::assert_ended(&client.ended(id).await, "CONFIRMED", None);
     assert_eq!(system.count("orders", headers, &id.to_string()).await, 0);

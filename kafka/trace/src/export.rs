@@ -105,7 +105,7 @@ pub(crate) fn scope() -> InstrumentationScope {
 #[derive(Debug)]
 struct Sampling {
     sampler: Sampler,
-    /// Without a parent nothing is ever recorded, so nothing needs to travel.
+    /// Without a recorded parent nothing is ever recorded, so nothing needs to travel.
     roots_never: bool,
 }
 
@@ -144,7 +144,8 @@ impl fmt::Debug for Exporter {
 
 impl Exporter {
     pub(crate) fn begin(&self, parent: Option<Context>) -> Option<Context> {
-        if parent.is_none() && self.sampler.roots_never {
+        // Below what is not recorded nothing ever is: then nothing travels either, and an order that nobody traces costs nothing.
+        if self.sampler.roots_never && parent.is_none_or(|parent| !parent.sampled) {
             return None;
         }
         let ids = RandomIdGenerator::default();

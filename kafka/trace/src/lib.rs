@@ -24,7 +24,7 @@ pub fn on() -> bool {
 }
 
 /// The context of something that begins now below `parent`; it has an id of its own in its parent's trace. `None` when
-/// tracing is off, and for something without parent that a sampler passes over for good: then nothing travels either.
+/// tracing is off, and where the sampler records nothing that has no recorded parent: then nothing travels either.
 #[must_use]
 pub fn begin(parent: Option<Context>) -> Option<Context> {
     export::exporter()?.begin(parent)
