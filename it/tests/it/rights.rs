@@ -62,7 +62,10 @@ impl ProducerContext for Fate {
 /// `None` when the record was written.
 fn produce(producer: &BaseProducer<Fate>, topic: &str) -> Option<RDKafkaErrorCode> {
     *producer.context().0.lock().unwrap() = None;
-    producer.send(BaseRecord::to(topic).partition(0).key("k").payload("planted")).map_err(|(error, _)| error).unwrap();
+    // Once the library knows that a topic is forbidden, it says so at once.
+    if let Err((error, _)) = producer.send(BaseRecord::to(topic).partition(0).key("k").payload("planted")) {
+        return Some(error.rdkafka_error_code().unwrap());
+    }
     let began = Instant::now();
     loop {
         producer.poll(Duration::from_millis(20));
