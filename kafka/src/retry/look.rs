@@ -95,8 +95,8 @@ pub struct Call {
     pub due_at: Micros,
 }
 
-const CALL: &str =
-    "pos, stream, step, cause, correlation_id, key, request::text AS request, state, attempt, undo_cause IS NOT NULL AS undo,
+const CALL: &str = "pos, stream, step, cause, correlation_id, key, request::text AS request, state, attempt, traceparent,
+                    undo_cause IS NOT NULL AS undo,
                     (extract(epoch FROM due_at) * 1000000)::bigint AS due_at";
 
 /// Calls that failed and wait to be made again, behind number `after`.
